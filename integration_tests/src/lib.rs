@@ -1,0 +1,1 @@
+//! Real PostgreSQL end to end: the oracle.

@@ -1,0 +1,1 @@
+//! Versions of PostgreSQL pages by key and LSN, on disk and in memory.

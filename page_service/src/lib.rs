@@ -1,0 +1,1 @@
+//! The page stream protocol over libpq framing: messages, server, client.

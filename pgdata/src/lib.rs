@@ -1,0 +1,34 @@
+//! The vocabulary of PostgreSQL storage and its on-disk formats, without sockets, storage or threads.
+//!
+//! Everything that two crates of this project have to agree about lives here:
+//!
+//! - [`Lsn`]: a position in the WAL,
+//! - [`PgVersion`]: the major versions whose formats are known,
+//! - [`RelTag`], [`SlruSegment`], [`Object`], [`PageKey`]: the names of files and of pages,
+//! - [`Page`]: the 8192 bytes themselves, and their header,
+//! - [`Change`]: what one WAL record does to the state of a cluster.
+//!
+//! ```
+//! use pgdata::{Lsn, PageKey, RelTag, Fork};
+//!
+//! let lsn: Lsn = "0/16B3748".parse()?;
+//! assert_eq!(lsn.to_string(), "0/16B3748");
+//!
+//! let pg_class = RelTag { spc: 1663, db: 5, rel: 1259, fork: Fork::Main };
+//! assert_eq!(pg_class.to_string(), "1663/5/1259");
+//! assert_eq!(PageKey::relation(pg_class, 7).to_string(), "1663/5/1259 block 7");
+//! # Ok::<(), pgdata::ParseLsnError>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod change;
+mod key;
+mod lsn;
+mod page;
+mod version;
+
+pub use change::{Change, ClusterState, PageEffect};
+pub use key::{DbTag, Fork, Object, PageKey, ParseKeyError, RelTag, SlruKind, SlruSegment};
+pub use lsn::{Lsn, ParseLsnError};
+pub use page::{PAGE_SIZE, Page, page_is_new, page_lsn, set_page_lsn};
+pub use version::{PgVersion, UnknownVersion};

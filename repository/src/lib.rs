@@ -1,0 +1,1 @@
+//! Tenants and timelines at work: WAL in, pages out.

@@ -1,0 +1,1 @@
+//! Wait until a sequence number arrives.

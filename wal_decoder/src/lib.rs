@@ -1,0 +1,1 @@
+//! PostgreSQL WAL bytes to checked records, and to everything a record changes.

@@ -1,0 +1,1 @@
+//! A PostgreSQL replication client: base backup and physical WAL streaming into a sink.
