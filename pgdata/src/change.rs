@@ -2,7 +2,7 @@
 //!
 //! `wal_decoder` says it, `page_cache` keeps it; neither knows the other.
 
-use crate::{DbTag, Object, PageKey, SlruKind};
+use crate::{ClusterState, DbTag, Object, PageKey, SlruKind};
 
 /// How a record bears on a page: what a reader needs in order to have the page after it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,27 +82,7 @@ pub enum Change {
     NextMulti {
         /// `nextMulti`.
         multi: u32,
-        /// `nextMultiOffset`.
+        /// `nextMultiOffset`; 32 bits up to PostgreSQL 18.
         offset: u64,
     },
-}
-
-/// The state of a cluster that `pg_control` describes, as of some LSN.
-#[derive(Clone, PartialEq, Debug)]
-pub struct ClusterState {
-    /// The next transaction id, with its epoch in the high half.
-    pub next_xid: u64,
-    /// `nextMulti`.
-    pub next_multi: u32,
-    /// `nextMultiOffset`.
-    pub next_multi_offset: u64,
-}
-
-impl SlruKind {
-    /// Whether a whole segment lies before `cutoff_page`, as `SimpleLruTruncate` decides it.
-    #[must_use]
-    pub fn segment_is_before(self, segno: u32, cutoff_page: u32) -> bool {
-        let _ = (segno, cutoff_page);
-        false
-    }
 }

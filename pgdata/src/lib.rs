@@ -6,7 +6,10 @@
 //! - [`PgVersion`]: the major versions whose formats are known,
 //! - [`RelTag`], [`SlruSegment`], [`Object`], [`PageKey`]: the names of files and of pages,
 //! - [`Page`]: the 8192 bytes themselves, and their header,
-//! - [`Change`]: what one WAL record does to the state of a cluster.
+//! - [`Change`]: what one WAL record does to the state of a cluster,
+//! - [`ControlFile`], [`CheckPoint`], [`ClusterState`]: what the cluster knows beside its pages,
+//! - [`DataFile`] and [`relation_path`]: which file is what, and where a thing lies,
+//! - [`slru`]: where a transaction's status, a multixact's members and the like are.
 //!
 //! ```
 //! use pgdata::{Lsn, PageKey, RelTag, Fork};
@@ -21,14 +24,30 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod bytes;
 mod change;
+mod checkpoint;
+mod checksum;
+mod cluster;
+mod control;
 mod key;
 mod lsn;
 mod page;
+mod path;
+pub mod slru;
 mod version;
+pub mod wal;
 
-pub use change::{Change, ClusterState, PageEffect};
+pub use change::{Change, PageEffect};
+pub use checkpoint::CheckPoint;
+pub use checksum::{ChecksumError, page_checksum, set_page_checksum, verify_page_checksum};
+pub use cluster::{ClusterState, FIRST_NORMAL_XID};
+pub use control::{CONTROL_FILE_SIZE, ControlFile, ControlFileError, DbState};
 pub use key::{DbTag, Fork, Object, PageKey, ParseKeyError, RelTag, SlruKind, SlruSegment};
 pub use lsn::{Lsn, ParseLsnError};
 pub use page::{PAGE_SIZE, Page, page_is_new, page_lsn, set_page_lsn};
+pub use path::{
+    DEFAULT_TABLESPACE, DataFile, GLOBAL_TABLESPACE, PathError, SEGMENT_BLOCKS, database_path, relation_path,
+    tablespace_directory,
+};
 pub use version::{PgVersion, UnknownVersion};
