@@ -1,0 +1,1 @@
+//! Records that are wrong in one way each.

@@ -1,0 +1,176 @@
+//! Bytes in, whole records out.
+
+mod buffer;
+mod state;
+
+use pgdata::wal::{SegmentSize, WAL_PAGE_SIZE};
+use pgdata::{Lsn, PgVersion};
+
+use crate::WalError;
+use buffer::Buffer;
+use state::{Place, PrevCheck, State, Step};
+
+/// A whole record whose CRC is right.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RawRecord<'a> {
+    /// Where its first byte is: what `pg_waldump` calls its LSN, and what the next record's `xl_prev` says.
+    pub start: Lsn,
+    /// Its LSN: the position after it, rounded up to eight; for `XLOG_SWITCH` the end of the segment.
+    pub lsn: Lsn,
+    /// Its `xl_tot_len` bytes, without the page headers between them.
+    pub bytes: &'a [u8],
+}
+
+/// Takes WAL in pieces of any size and gives out whole, checked records.
+///
+/// Poll [`next_record`](WalStream::next_record) until it says `None` after each [`feed`](WalStream::feed): then no more is kept
+/// than what was fed and is not a whole record yet. No length that is read makes it allocate anything ahead of the bytes.
+#[derive(Debug)]
+pub struct WalStream {
+    size: SegmentSize,
+    version: PgVersion,
+    /// Where the stream was told to begin.
+    from: Lsn,
+    buffer: Buffer,
+    /// The bytes of a record that runs over pages, without their headers.
+    assembled: Vec<u8>,
+    state: State,
+    prev: PrevCheck,
+    decoded_to: Lsn,
+    /// The start of an unfinished record that the next one must void.
+    voided: Option<Lsn>,
+    system_id: Option<u64>,
+    timeline: u32,
+}
+
+/// An assembled record longer than this gives its memory back afterwards.
+const KEEP_ASSEMBLED: usize = 1 << 20;
+
+/// Behind this no stream begins, so that positions need no checks against the end of their numbers, an exabyte away.
+const LAST_START: u64 = u64::MAX >> 1;
+
+impl WalStream {
+    /// A stream that begins at `start`: at a record, at the start of a page or a segment, or in the void rest of a segment
+    /// behind an `XLOG_SWITCH`. What a page at `start` continues from before is skipped, and void bytes as well.
+    /// `start` is rounded up to eight.
+    ///
+    /// # Errors
+    /// [`WalError::Layout`] for a segment size that does not exist, [`WalError::Start`] for a position inside a page header.
+    pub fn new(start: Lsn, segment_size: u32, version: PgVersion) -> Result<Self, WalError> {
+        Self::begin(start, segment_size, version, PrevCheck::Before, State::First)
+    }
+
+    /// A stream that goes on behind a record: `end` is its LSN, `start` is where it starts. The next record must follow
+    /// it without a gap and name it as its predecessor; nothing is skipped.
+    ///
+    /// # Errors
+    /// As with [`WalStream::new`].
+    pub fn after_record(start: Lsn, end: Lsn, segment_size: u32, version: PgVersion) -> Result<Self, WalError> {
+        Self::begin(end, segment_size, version, PrevCheck::Exactly(start), State::Boundary)
+    }
+
+    fn begin(
+        start: Lsn,
+        segment_size: u32,
+        version: PgVersion,
+        prev: PrevCheck,
+        state: State,
+    ) -> Result<Self, WalError> {
+        let size = SegmentSize::new(segment_size)?;
+        let from = start.align_up();
+        if from.0 > LAST_START {
+            return Err(WalError::Overflow { start });
+        }
+        if !at_page_start(from) && !size.is_record_start(from) {
+            return Err(WalError::Start { start });
+        }
+        Ok(WalStream {
+            size,
+            version,
+            from,
+            buffer: Buffer::new(start, from),
+            assembled: Vec::new(),
+            state,
+            prev,
+            decoded_to: from,
+            voided: None,
+            system_id: None,
+            timeline: 0,
+        })
+    }
+
+    /// Lets only segments of this cluster in. Otherwise the first segment that begins in the stream says which cluster it is.
+    #[must_use]
+    pub fn expect_system_id(mut self, system_id: u64) -> Self {
+        self.system_id = Some(system_id);
+        self
+    }
+
+    /// Takes the next bytes of the WAL: the first ones are those at `start`, others go on where those before ended.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        if !matches!(self.state, State::Failed(_)) {
+            self.buffer.push(bytes);
+        }
+    }
+
+    /// The position after the last byte fed. A failed stream takes no more bytes, and this stays as it was.
+    #[must_use]
+    pub fn fed_to(&self) -> Lsn {
+        self.buffer.end()
+    }
+
+    /// The LSN of the last record given out: where [`WalStream::new`] could begin anew. The start if there was none yet.
+    #[must_use]
+    pub fn decoded_to(&self) -> Lsn {
+        self.decoded_to
+    }
+
+    /// The timeline of the last page that began in the stream, 0 if none did yet.
+    #[must_use]
+    pub fn timeline(&self) -> u32 {
+        self.timeline
+    }
+
+    /// The next whole record, or `None` if it takes more bytes.
+    ///
+    /// # Errors
+    /// [`WalError`]; from then on always the same one.
+    pub fn next_record(&mut self) -> Result<Option<RawRecord<'_>>, WalError> {
+        if self.assembled.capacity() > KEEP_ASSEMBLED && !matches!(self.state, State::Assembling { .. }) {
+            self.assembled = Vec::new();
+        }
+        loop {
+            match self.step() {
+                Ok(Step::Again) => {}
+                Ok(Step::NeedMore) => return Ok(None),
+                Ok(Step::Record { start, lsn, place }) => {
+                    let bytes = match place {
+                        Place::Buffer(range) => self.buffer.taken(range),
+                        Place::Assembled => &self.assembled[..],
+                    };
+                    return Ok(Some(RawRecord { start, lsn, bytes }));
+                }
+                Err(error) => {
+                    self.state = State::Failed(error);
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Does what can be done in the state the stream is in.
+    fn step(&mut self) -> Result<Step, WalError> {
+        match self.state {
+            State::Failed(error) => Err(error),
+            State::First => self.first(),
+            State::Leading { left } => self.leading(left),
+            State::Void { from, end } => self.void(from, end),
+            State::Boundary => self.boundary(),
+            State::Assembling { start, total } => self.assemble(start, total),
+        }
+    }
+}
+
+fn at_page_start(lsn: Lsn) -> bool {
+    lsn.0.is_multiple_of(WAL_PAGE_SIZE as u64)
+}
