@@ -1,0 +1,161 @@
+//! The accept loop: it owns the listener and the threads of the connections.
+
+use std::io::{self, PipeReader};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::Config;
+use super::connection::{Admission, Connection};
+use crate::Backend;
+
+/// Connections over the limit that are still heard, so that they get their refusal in the way they understand. Beyond these, a
+/// connection is closed without a word.
+const REFUSALS: usize = 16;
+/// How long to leave the listener alone after it failed, as it does when the process has no file descriptors left.
+const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+
+pub(super) struct Acceptor {
+    listener: TcpListener,
+    /// Becomes readable, at its end, when the server shall stop.
+    stop: PipeReader,
+    config: Arc<Config>,
+    backend: Arc<dyn Backend>,
+    open: Vec<Open>,
+    next_id: u32,
+}
+
+/// A connection that has, or had, a thread. The thread owns the socket, so that it is closed when the thread ends.
+struct Open {
+    stream: Weak<TcpStream>,
+    thread: JoinHandle<()>,
+}
+
+impl Acceptor {
+    pub fn new(listener: TcpListener, stop: PipeReader, config: Config, backend: Arc<dyn Backend>) -> Self {
+        Acceptor { listener, stop, config: Arc::new(config), backend, open: Vec::new(), next_id: 1 }
+    }
+
+    pub fn run(mut self) {
+        let mut pause = false;
+        while !self.wait(pause) {
+            self.join_finished();
+            pause = match self.listener.accept() {
+                Ok((stream, peer)) => self.start(stream, peer).is_err_and(|error| {
+                    tracing::error!(%peer, %error, "cannot serve a connection");
+                    true
+                }),
+                Err(error) if is_passing(&error) => false,
+                Err(error) => {
+                    tracing::error!(%error, "cannot accept connections");
+                    true
+                }
+            };
+        }
+        self.close_all();
+    }
+
+    /// Waits for a connection, or for the pause to be over. `true` says to stop.
+    fn wait(&self, pause: bool) -> bool {
+        let stop = PollFd::new(&self.stop, PollFlags::IN);
+        let listener = PollFd::new(&self.listener, PollFlags::IN);
+        let result =
+            if pause { poll(&mut [stop.clone()], Some(&PAUSE)) } else { poll(&mut [stop.clone(), listener], None) };
+        match result {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => {
+                tracing::error!(%error, "cannot wait for connections");
+                return true;
+            }
+        }
+        let mut stop = [stop];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        matches!(poll(&mut stop, Some(&now)), Ok(1))
+    }
+
+    fn start(&mut self, stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
+        let Some(admission) = admission(self.open.len(), self.config.max_connections) else {
+            tracing::warn!(%peer, "connection closed: far too many are open");
+            return Ok(());
+        };
+        stream.set_nonblocking(false)?;
+        stream.set_nodelay(true)?;
+        let stream = Arc::new(stream);
+        let weak = Arc::downgrade(&stream);
+        let id = self.next_id;
+        self.next_id = self.next_id.checked_add(1).unwrap_or(1);
+        let connection =
+            Connection { id, peer, admission, config: Arc::clone(&self.config), backend: Arc::clone(&self.backend) };
+        let thread =
+            std::thread::Builder::new().name(format!("conn-{id}")).spawn(move || guarded(connection, stream))?;
+        self.open.push(Open { stream: weak, thread });
+        Ok(())
+    }
+
+    fn join_finished(&mut self) {
+        for finished in self.open.extract_if(.., |open| open.thread.is_finished()) {
+            finished.join();
+        }
+    }
+
+    fn close_all(self) {
+        drop(self.listener);
+        for open in &self.open {
+            if let Some(stream) = open.stream.upgrade() {
+                // It may be closed already; then there is nothing to do.
+                let _ = stream.shutdown(Shutdown::Both);
+            }
+        }
+        self.open.into_iter().for_each(Open::join);
+    }
+}
+
+impl Open {
+    fn join(self) {
+        if self.thread.join().is_err() {
+            tracing::error!("a connection's thread has panicked outside of its guard");
+        }
+    }
+}
+
+/// How a connection is received when `open` others are.
+fn admission(open: usize, limit: usize) -> Option<Admission> {
+    if open < limit {
+        Some(Admission::Serve)
+    } else if open < limit.saturating_add(REFUSALS) {
+        Some(Admission::Refuse)
+    } else {
+        None
+    }
+}
+
+/// Runs a connection. Whatever panics in it ends this connection alone.
+fn guarded(connection: Connection, stream: Arc<TcpStream>) {
+    let (id, peer) = (connection.id, connection.peer);
+    let socket = Arc::clone(&stream);
+    match catch_unwind(AssertUnwindSafe(|| connection.run(socket))) {
+        Ok(Ok(())) => tracing::debug!(id, %peer, "connection closed"),
+        Ok(Err(error)) => tracing::info!(id, %peer, %error, "connection ended"),
+        Err(panic) => {
+            let message = panic.downcast_ref::<&str>().copied();
+            let message = message.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("?");
+            tracing::error!(id, %peer, message, "a connection's thread has panicked");
+        }
+    }
+    let _ = stream.shutdown(Shutdown::Both);
+}
+
+/// Errors of one connection, or of nothing at all, that do not bear on the listener.
+fn is_passing(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, WouldBlock};
+    matches!(error.kind(), WouldBlock | Interrupted | ConnectionAborted | ConnectionReset)
+}
+
+/// What is left of a deadline, or nothing.
+pub(super) fn remaining(deadline: std::time::Instant) -> Option<Duration> {
+    deadline.checked_duration_since(std::time::Instant::now()).filter(|left| !left.is_zero())
+}
