@@ -16,6 +16,9 @@ pub enum PageEffect {
     /// The record changes the page, taking a zero page where there is none. The object grows to hold the block.
     /// This is how redo treats the visibility map.
     ModifyOrExtend,
+    /// The record changes the page if it is there, and is passed over for good if it is not. It never makes an object, or makes
+    /// one longer. This is how truncation clears the bits at the end of a visibility map, which a relation need not have.
+    ModifyIfPresent,
 }
 
 /// One thing that a record does. A record's changes are applied in their order, all at the record's LSN.

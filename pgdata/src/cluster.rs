@@ -38,11 +38,16 @@ impl ClusterState {
     /// one that *committed*; between the two lie only ids whose entries are zero, which mean "no timestamp" as well.
     #[must_use]
     pub fn with_next_xid(mut self, next_xid: u64) -> ClusterState {
+        self.set_next_xid(next_xid);
+        self
+    }
+
+    /// What [`ClusterState::with_next_xid`] does, in place.
+    pub fn set_next_xid(&mut self, next_xid: u64) {
         self.counters.next_xid = next_xid;
         if self.commit_ts_active() && self.counters.oldest_commit_ts_xid != 0 {
             self.counters.newest_commit_ts_xid = previous_xid(next_xid as u32);
         }
-        self
     }
 
     /// This state with another next multixact and member offset, of which 32 bits are used.
@@ -80,11 +85,18 @@ impl ClusterState {
 const STORED_CONTROL_SIZE: usize = 304;
 
 /// The transaction id before one (`TransactionIdRetreat`): ids below [`FIRST_NORMAL_XID`] are left out of the circle.
-fn previous_xid(xid: u32) -> u32 {
+#[must_use]
+pub fn previous_xid(xid: u32) -> u32 {
     match xid.wrapping_sub(1) {
         id if id < FIRST_NORMAL_XID => u32::MAX,
         id => id,
     }
+}
+
+/// The transaction id after one (`TransactionIdAdvance`): ids below [`FIRST_NORMAL_XID`] are left out of the circle.
+#[must_use]
+pub fn next_xid(xid: u32) -> u32 {
+    xid.wrapping_add(1).max(FIRST_NORMAL_XID)
 }
 
 #[cfg(test)]

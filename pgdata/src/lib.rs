@@ -9,6 +9,7 @@
 //! - [`Change`]: what one WAL record does to the state of a cluster,
 //! - [`ControlFile`], [`CheckPoint`], [`ClusterState`]: what the cluster knows beside its pages,
 //! - [`DataFile`] and [`relation_path`]: which file is what, and where a thing lies,
+//! - [`maps`]: where a block's bits are in the visibility map,
 //! - [`slru`]: where a transaction's status, a multixact's members and the like are.
 //!
 //! ```
@@ -32,6 +33,7 @@ mod cluster;
 mod control;
 mod key;
 mod lsn;
+pub mod maps;
 mod page;
 mod path;
 pub mod slru;
@@ -41,7 +43,7 @@ pub mod wal;
 pub use change::{Change, PageEffect};
 pub use checkpoint::CheckPoint;
 pub use checksum::{ChecksumError, page_checksum, set_page_checksum, verify_page_checksum};
-pub use cluster::{ClusterState, FIRST_NORMAL_XID};
+pub use cluster::{ClusterState, FIRST_NORMAL_XID, next_xid, previous_xid};
 pub use control::{CONTROL_FILE_SIZE, ControlFile, ControlFileError, DbState};
 pub use key::{DbTag, Fork, Object, PageKey, ParseKeyError, RelTag, SlruKind, SlruSegment};
 pub use lsn::{Lsn, ParseLsnError};
