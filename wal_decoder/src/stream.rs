@@ -171,6 +171,7 @@ impl WalStream {
     }
 }
 
-fn at_page_start(lsn: Lsn) -> bool {
+/// Whether a page starts at `lsn`.
+pub(crate) fn at_page_start(lsn: Lsn) -> bool {
     lsn.0.is_multiple_of(WAL_PAGE_SIZE as u64)
 }

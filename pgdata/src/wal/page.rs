@@ -188,6 +188,26 @@ impl PageHeader {
         Ok(PageHeader { version, flags, timeline: u32_at(bytes, TIMELINE), address, rem_len, long })
     }
 
+    /// Reads the first page header of a segment file of which nothing is known, and takes its word for the position and the
+    /// segment size: for tools that are given a file.
+    ///
+    /// # Errors
+    /// [`PageHeaderError`] if the bytes do not begin with the header of a segment's first page.
+    pub fn of_segment(bytes: &[u8]) -> Result<(Self, SegmentSize), PageHeaderError> {
+        let Some(bytes) = bytes.get(..LONG_PAGE_HEADER) else {
+            return Err(PageHeaderError::Short { page: Lsn::INVALID, got: bytes.len(), need: LONG_PAGE_HEADER });
+        };
+        let page = Lsn(u64_at(bytes, ADDRESS));
+        let got = u32_at(bytes, SEGMENT_SIZE);
+        // A version without a known layout is the better thing to complain of.
+        PgVersion::from_page_magic(u16_at(bytes, MAGIC)).map_err(|source| PageHeaderError::Version { page, source })?;
+        let size = SegmentSize::new(got).map_err(|_| PageHeaderError::SegmentSize { page, got, expected: 0 })?;
+        if size.offset_of(page) != 0 {
+            return Err(PageHeaderError::Address { page: Lsn::INVALID, got: page });
+        }
+        Ok((PageHeader::parse(bytes, page, size)?, size))
+    }
+
     /// How many bytes the header takes: 24 or 40.
     #[must_use]
     pub const fn len(&self) -> usize {
@@ -312,6 +332,16 @@ mod tests {
         bytes[BLOCK_SIZE + 1] = 0x40;
         let error = PageHeader::parse(&bytes, SEGMENT, SIZE);
         assert_eq!(error, Err(PageHeaderError::BlockSize { page: SEGMENT, got: 16384 }));
+    }
+
+    #[test]
+    fn a_segment_file_tells_what_it_is() {
+        let header = long();
+        assert_eq!(PageHeader::of_segment(&bytes(header)), Ok((header, SIZE)));
+        assert!(matches!(PageHeader::of_segment(&bytes(short())), Err(PageHeaderError::Short { .. })));
+        let elsewhere = PageHeader { address: SECOND, ..header };
+        assert!(matches!(PageHeader::of_segment(&bytes(elsewhere)), Err(PageHeaderError::Address { .. })));
+        assert!(matches!(PageHeader::of_segment(&[0; 40]), Err(PageHeaderError::Version { .. })));
     }
 
     #[test]
