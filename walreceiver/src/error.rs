@@ -294,23 +294,12 @@ pub enum Error {
     /// The sink has no position to start at.
     #[error("the sink names {0} as the position to start at, which is none")]
     InvalidStart(Lsn),
-    /// The sink says that more is durable than was given to it.
-    #[error(
-        "the sink claims impossible positions: written {written}, flushed {flushed}, applied {applied}; received {received}"
-    )]
-    SinkPositions {
-        /// What it says.
-        written: Lsn,
-        /// What it says.
-        flushed: Lsn,
-        /// What it says.
-        applied: Lsn,
-        /// The position after the last byte given to it.
-        received: Lsn,
-    },
     /// The sink failed.
     #[error("the receiver of the data failed: {0}")]
     Sink(#[source] BoxError),
+    /// The thread of [`stream`](crate::stream()) panicked, most likely within the sink.
+    #[error("the receiver's thread panicked")]
+    Panicked,
 }
 
 fn words(source: &Option<ServerError>) -> String {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use tokio_postgres::Config;
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::{Host, LoadBalanceHosts, SslMode, TargetSessionAttrs};
 
 use crate::conninfo::{self, TlsWords};
 use crate::error::Error;
@@ -61,7 +61,7 @@ impl Primary {
     /// Uses a configuration that was parsed elsewhere.
     ///
     /// # Errors
-    /// [`Error::Config`] if it names no host.
+    /// [`Error::Config`] if it names no host or asks for something that [`parse`](Primary::parse) does not understand.
     pub fn from_config(config: Config, verify: Verify) -> Result<Self, Error> {
         Self::new(config, TlsWords::default(), verify)
     }
@@ -69,6 +69,11 @@ impl Primary {
     fn new(mut config: Config, words: TlsWords, verify: Verify) -> Result<Self, Error> {
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             return Err(Error::Config("it names no host: add host=…".to_owned()));
+        }
+        if config.get_target_session_attrs() != TargetSessionAttrs::Any
+            || config.get_load_balance_hosts() != LoadBalanceHosts::Disable
+        {
+            return Err(Error::Config("target_session_attrs and load_balance_hosts are not supported".to_owned()));
         }
         if words.requires_tls() {
             config.ssl_mode(SslMode::Require);

@@ -50,7 +50,8 @@ pub struct BackupEnd {
 /// Receives a base backup: one [`begin`](BackupSink::begin), then entries, then one [`end`](BackupSink::end).
 ///
 /// Paths are relative to the data directory, with `/` between their parts and neither `.` nor `..` nor empty parts among them.
-/// Files of a tablespace have `pg_tblspc/OID/` in front.
+/// The tablespaces come first, each with its link and then its files, which have `pg_tblspc/OID/` in front; then `backup_label`, `tablespace_map` if there are
+/// tablespaces, and the data directory, `global/pg_control` as the last of all.
 /// An error ends the backup; what was received until then is not a backup. So does the end of the connection, of which the sink hears nothing: a backup counts only
 /// once `end` was called.
 pub trait BackupSink {
@@ -60,13 +61,13 @@ pub trait BackupSink {
     /// Whatever should end the backup.
     fn begin(&mut self, start: &BackupStart) -> Result<(), BoxError>;
 
-    /// A directory. Parents come before what is in them, except that the directory `pg_tblspc/OID` of a tablespace is known from its link alone.
+    /// A directory. Parents come before what is in them, except that `pg_tblspc` comes after the tablespaces.
     ///
     /// # Errors
     /// Whatever should end the backup.
     fn directory(&mut self, path: &str) -> Result<(), BoxError>;
 
-    /// A symbolic link: `pg_tblspc/OID` to the tablespace's location on the server.
+    /// A symbolic link: `pg_tblspc/OID` to the tablespace's location on the server. No directory of this path is told.
     ///
     /// # Errors
     /// Whatever should end the backup.
@@ -115,7 +116,10 @@ pub struct Positions {
 
 /// Receives WAL.
 pub trait WalSink {
-    /// Where streaming must begin; asked anew for each connection. Later calls of [`write`](WalSink::write) begin exactly there.
+    /// Where streaming must begin; asked anew for each connection, whose calls of [`write`](WalSink::write) begin exactly there.
+    ///
+    /// After a base backup this is its start, or the beginning of the WAL segment that holds it. Later it is the end of what never has to be asked for again; it is
+    /// also asked after each [`flush`](WalSink::flush), because the server may remove WAL before the flush position that it hears: it hears no position beyond this one.
     fn start_lsn(&self) -> Lsn;
 
     /// The next bytes of WAL, beginning at `lsn`: contiguous with the call before, or at [`start_lsn`](WalSink::start_lsn) in a new connection.
@@ -124,7 +128,7 @@ pub trait WalSink {
     /// Whatever should end the receiver for good.
     fn write(&mut self, lsn: Lsn, wal: &[u8]) -> Result<(), BoxError>;
 
-    /// Makes durable what was written and says how far everything is. Called when no more WAL waits in the socket, or after some MiB without such a pause;
+    /// Makes durable what was written and says how far everything is. A position past the last byte given in this connection counts as that byte's. Called when no more WAL waits in the socket, or after some MiB without such a pause;
     /// also, with nothing new written, before each report to the server: then it should be cheap.
     ///
     /// # Errors
