@@ -131,6 +131,12 @@ impl WalStream {
         self.timeline
     }
 
+    /// Bytes of memory that the stream holds.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn memory(&self) -> usize {
+        self.buffer.memory() + self.assembled.capacity()
+    }
+
     /// The next whole record, or `None` if it takes more bytes.
     ///
     /// # Errors

@@ -42,6 +42,12 @@ impl Buffer {
         &self.bytes[self.consumed..]
     }
 
+    /// Bytes of memory that the buffer holds.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn memory(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Appends what is fed.
     pub(super) fn push(&mut self, fed: &[u8]) {
         self.make_room();
