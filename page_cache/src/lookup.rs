@@ -1,0 +1,170 @@
+//! Finding a page: what a redo engine needs in order to make it.
+
+use pgdata::{Lsn, Object, Page, PageKey};
+
+use crate::cache::{PageCache, ReadError};
+use crate::index::{PlanBase, RecordPlace, Trail, TrailError};
+use crate::layer::LayerError;
+use crate::wal_log::WalLogError;
+use crate::window::RecordBytes;
+
+/// What the records of a [`Lookup`] apply to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Base {
+    /// The page that is in the caller's buffer now. It may be newer than some of the records: redo passes over those that are not
+    /// newer than the page's own LSN.
+    Page,
+    /// A page of zeros, which is in the caller's buffer now: PostgreSQL has one there too.
+    Zero,
+    /// Nothing: the first record makes the page. The buffer's content does not matter.
+    None,
+    /// Another page at an earlier LSN, to be had from [`PageCache::lookup_template`]: the page's database was copied then. Its
+    /// answer can name yet another one, always at an earlier LSN. The buffer's content does not matter.
+    Other {
+        /// Which page.
+        key: PageKey,
+        /// As of when.
+        lsn: Lsn,
+    },
+}
+
+/// The way to a page: a base, and the records to apply to it.
+#[derive(Debug)]
+pub struct Lookup {
+    /// What the first record applies to; the page itself if there is no record.
+    pub base: Base,
+    /// Whole records in the order in which they apply, none newer than the LSN asked for.
+    pub records: Vec<RecordBytes>,
+}
+
+/// Why there is no way to a page.
+#[derive(Debug, thiserror::Error)]
+pub enum LookupError {
+    /// The timeline cannot be read at this LSN.
+    #[error(transparent)]
+    Lsn(#[from] ReadError),
+    /// The object does not exist at this LSN.
+    #[error("{object} does not exist at {lsn}")]
+    NoObject {
+        /// Which object.
+        object: Object,
+        /// As of when.
+        lsn: Lsn,
+    },
+    /// The object exists, but is not that long.
+    #[error("{key} does not exist at {lsn}: there are {size} blocks")]
+    Beyond {
+        /// Which page.
+        key: PageKey,
+        /// As of when.
+        lsn: Lsn,
+        /// The object's size in blocks.
+        size: u32,
+    },
+    /// A record changes a page that nothing made: the page is not known at this LSN.
+    #[error("{key} is not known at {lsn}: the record at {record} changes page {changed}, which nothing made before")]
+    NoBase {
+        /// Which page was asked for.
+        key: PageKey,
+        /// As of when.
+        lsn: Lsn,
+        /// Which page is missing: the same, or one that it was copied from.
+        changed: PageKey,
+        /// The record's LSN.
+        record: Lsn,
+    },
+    /// The base image is damaged or cannot be read.
+    #[error("{key} at {lsn}: {source}")]
+    Layer {
+        /// Which page was asked for.
+        key: PageKey,
+        /// As of when.
+        lsn: Lsn,
+        /// What is wrong.
+        source: LayerError,
+    },
+    /// A record is damaged or cannot be read.
+    #[error("{key} at {lsn}: {source}")]
+    Wal {
+        /// Which page was asked for.
+        key: PageKey,
+        /// As of when.
+        lsn: Lsn,
+        /// What is wrong.
+        source: WalLogError,
+    },
+}
+
+/// A record in memory, or where it is on disk.
+enum Found {
+    Here(RecordBytes),
+    OnDisk(RecordPlace),
+}
+
+impl PageCache {
+    /// What makes the page `key` at `lsn`. A base that is a page is put into `page`.
+    ///
+    /// No lock is held while anything is read from disk; recent records are not read from disk at all.
+    ///
+    /// # Errors
+    /// [`LookupError::NoObject`] and [`LookupError::Beyond`] if there is no such page at this LSN; [`LookupError::Lsn`] for an LSN
+    /// that is not reached yet (see [`PageCache::wait_for`]) or before the first consistent one; the rest if the page is damaged.
+    pub fn lookup(&self, key: PageKey, lsn: Lsn, page: &mut Page) -> Result<Lookup, LookupError> {
+        self.check_lsn(lsn)?;
+        self.find(key, lsn, page)
+    }
+
+    /// [`PageCache::lookup`] for a page that [`Base::Other`] named: also before the first consistent LSN, where a copied database
+    /// has what recovery finds in the template at this moment.
+    ///
+    /// # Errors
+    /// As [`PageCache::lookup`].
+    pub fn lookup_template(&self, key: PageKey, lsn: Lsn, page: &mut Page) -> Result<Lookup, LookupError> {
+        self.check_lsn(lsn.max(self.consistent_lsn()))?;
+        self.find(key, lsn, page)
+    }
+
+    fn find(&self, key: PageKey, lsn: Lsn, page: &mut Page) -> Result<Lookup, LookupError> {
+        let (base, found) = self.plan(key, lsn).map_err(|error| match error {
+            TrailError::NoObject => LookupError::NoObject { object: key.object, lsn },
+            TrailError::Beyond { size } => LookupError::Beyond { key, lsn, size },
+            TrailError::NoBase { key: changed, record } => LookupError::NoBase { key, lsn, changed, record },
+        })?;
+        let base = match base {
+            PlanBase::Replaced => Base::None,
+            PlanBase::Other(key, lsn) => Base::Other { key, lsn },
+            PlanBase::Zero => {
+                page.fill(0);
+                Base::Zero
+            }
+            PlanBase::Image(image) => {
+                self.layer.read_page(image, page).map_err(|source| LookupError::Layer { key, lsn, source })?;
+                Base::Page
+            }
+        };
+        let records = found.into_iter().map(|found| self.fetch(found));
+        let records = records.collect::<Result<_, _>>().map_err(|source| LookupError::Wal { key, lsn, source })?;
+        Ok(Lookup { base, records })
+    }
+
+    /// Everything that needs the lock.
+    fn plan(&self, key: PageKey, lsn: Lsn) -> Result<(PlanBase, Vec<Found>), TrailError> {
+        let state = self.read_state();
+        let Trail { base, records } = state.index.trail(key, lsn)?;
+        let found = records.into_iter().map(|place| {
+            let here = state.window.get(place.lsn, place.position, place.len as usize);
+            here.map_or(Found::OnDisk(place), Found::Here)
+        });
+        Ok((base, found.collect()))
+    }
+
+    fn fetch(&self, found: Found) -> Result<RecordBytes, WalLogError> {
+        match found {
+            Found::Here(bytes) => Ok(bytes),
+            Found::OnDisk(place) => {
+                let bytes = self.wal.read_record(place.start, place.lsn, place.len)?;
+                Ok(RecordBytes::owned(place.lsn, bytes))
+            }
+        }
+    }
+}

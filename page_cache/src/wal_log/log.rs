@@ -1,0 +1,323 @@
+//! Appending, making durable, cutting off.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use pgdata::Lsn;
+
+use super::{WalLogError, WalReader};
+use crate::manifest::TimelineInfo;
+use crate::storage::{Context, Storage, StorageError, StorageFile, write_all_at};
+
+/// How many segment files are kept open for reading.
+const OPEN_FILES: usize = 16;
+
+/// The WAL of one timeline on disk.
+///
+/// One thread appends; others read what was appended at the same time. Reading takes no lock that appending holds.
+#[derive(Debug)]
+pub struct WalLog {
+    storage: Arc<dyn Storage>,
+    dir: PathBuf,
+    pub(super) info: TimelineInfo,
+    start: Lsn,
+    /// The three positions are written by the holder of `writer` only, except the floor.
+    end: AtomicU64,
+    flushed: AtomicU64,
+    /// Up to here records are in use; nothing before is ever cut off.
+    floor: AtomicU64,
+    writer: Mutex<Writer>,
+    open_files: Mutex<BTreeMap<u64, Arc<dyn StorageFile>>>,
+}
+
+#[derive(Debug, Default)]
+struct Writer {
+    /// The last segment's file, once it is there.
+    file: Option<(u64, Arc<dyn StorageFile>)>,
+    /// A file was made and its name is not durable yet.
+    dir_dirty: bool,
+    poison: Option<Arc<StorageError>>,
+}
+
+impl WalLog {
+    /// Opens the log in `dir` and finds its end: that of the last file.
+    pub(crate) fn open(storage: Arc<dyn Storage>, dir: &Path, info: TimelineInfo) -> Result<WalLog, WalLogError> {
+        let segno = info.segment_size.segment_of(info.start_lsn);
+        let start = Lsn(info.start_lsn.0 - u64::from(info.segment_size.offset_of(info.start_lsn)));
+        let log = WalLog {
+            storage,
+            dir: dir.to_owned(),
+            info,
+            start,
+            end: AtomicU64::new(start.0),
+            flushed: AtomicU64::new(start.0),
+            floor: AtomicU64::new(start.0),
+            writer: Mutex::default(),
+            open_files: Mutex::default(),
+        };
+        let lengths = log.segment_lengths()?;
+        let mut end = start;
+        for (expected, (found, length)) in (segno..).zip(&lengths) {
+            let full = u64::from(info.segment_size.bytes());
+            let last = lengths.last_key_value().is_some_and(|(last, _)| last == found);
+            if expected != *found || *length > full || (*length < full && !last) {
+                let got = if expected == *found { *length } else { 0 };
+                return Err(WalLogError::SegmentLength { path: log.path(expected), got, expected: full });
+            }
+            end = Lsn(end.0 + length);
+        }
+        log.end.store(end.0, Ordering::Release);
+        if let Some((last, _)) = lengths.last_key_value() {
+            let file = log.open_segment(*last)?;
+            // What a crash left in the page cache only must not be told to be durable without being it.
+            file.sync().context("sync", &log.path(*last))?;
+            log.storage.sync_dir(dir).context("sync", dir)?;
+            log.lock().file = Some((*last, file));
+        }
+        log.flushed.store(end.0, Ordering::Release);
+        Ok(log)
+    }
+
+    /// Every segment file with its length.
+    fn segment_lengths(&self) -> Result<BTreeMap<u64, u64>, WalLogError> {
+        let mut lengths = BTreeMap::new();
+        for name in self.storage.list(&self.dir).context("list", &self.dir)? {
+            let path = self.dir.join(&name);
+            match self.info.segment_size.parse_file_name(&name) {
+                Some((timeline, segno)) if timeline == self.info.pg_timeline => {
+                    let file = self.storage.open(&path).context("open", &path)?;
+                    lengths.insert(segno, file.size().context("read the size of", &path)?);
+                }
+                _ => return Err(WalLogError::StrangeFile(path)),
+            }
+        }
+        Ok(lengths)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    pub(super) fn path(&self, segno: u64) -> PathBuf {
+        self.dir.join(self.info.segment_size.file_name(self.info.pg_timeline, segno))
+    }
+
+    /// The first byte that the log holds or will hold: the start of the segment in which the timeline starts.
+    #[must_use]
+    pub fn start(&self) -> Lsn {
+        self.start
+    }
+
+    /// The position after the last byte appended: where the next append goes.
+    #[must_use]
+    pub fn end(&self) -> Lsn {
+        Lsn(self.end.load(Ordering::Acquire))
+    }
+
+    /// Everything before this position is on disk and survives a crash.
+    #[must_use]
+    pub fn flushed(&self) -> Lsn {
+        Lsn(self.flushed.load(Ordering::Acquire))
+    }
+
+    /// Everything before this position was made durable before the log was opened: if it does not decode, it is damaged. What
+    /// follows, up to [`WalLog::end`], may end in the middle of a record, or in remains of one that was never acknowledged.
+    #[must_use]
+    pub fn durable_since(&self) -> Lsn {
+        match self.lock().file {
+            Some((segno, _)) => self.info.segment_size.start_of(segno).unwrap_or(self.start),
+            None => self.start,
+        }
+    }
+
+    /// Whether, and why, the log takes no more WAL.
+    #[must_use]
+    pub fn poison(&self) -> Option<Arc<StorageError>> {
+        self.lock().poison.clone()
+    }
+
+    /// Appends WAL that starts at `lsn`, which must be [`WalLog::end`]. It is not durable before [`WalLog::sync`].
+    ///
+    /// # Errors
+    /// [`WalLogError::NotAtEnd`]; [`WalLogError::Storage`] if writing failed, with a full disk for example: [`WalLog::end`] then
+    /// says how much was taken (whole segments' parts of it), and what was not can be appended again;
+    /// [`WalLogError::Poisoned`].
+    pub fn append(&self, lsn: Lsn, bytes: &[u8]) -> Result<(), WalLogError> {
+        let mut writer = self.lock();
+        writer.check()?;
+        let end = self.end();
+        if lsn != end {
+            return Err(WalLogError::NotAtEnd { got: lsn, end });
+        }
+        if lsn.checked_add(bytes.len() as u64).is_none() {
+            return Err(WalLogError::EndOfNumbers(lsn));
+        }
+        let size = self.info.segment_size;
+        let (mut at, mut rest) = (lsn, bytes);
+        while !rest.is_empty() {
+            let room = (size.bytes() - size.offset_of(at)) as usize;
+            let (piece, behind) = rest.split_at(rest.len().min(room));
+            let segno = size.segment_of(at);
+            let file = self.segment_for_append(&mut writer, segno)?;
+            write_all_at(&*file, piece, u64::from(size.offset_of(at))).context("write", &self.path(segno))?;
+            at = Lsn(at.0 + piece.len() as u64);
+            self.end.store(at.0, Ordering::Release);
+            rest = behind;
+        }
+        Ok(())
+    }
+
+    /// The file to append to. When a segment begins, the one before it is made durable first: that is what lets
+    /// [`WalLog::open`] tell damage from the end.
+    fn segment_for_append(&self, writer: &mut Writer, segno: u64) -> Result<Arc<dyn StorageFile>, WalLogError> {
+        match &writer.file {
+            Some((current, file)) if *current == segno => return Ok(Arc::clone(file)),
+            Some(_) => self.sync_locked(writer)?,
+            None => {}
+        }
+        let path = self.path(segno);
+        let file = self.storage.create(&path).context("create", &path)?;
+        self.files().insert(segno, Arc::clone(&file));
+        writer.file = Some((segno, Arc::clone(&file)));
+        writer.dir_dirty = true;
+        Ok(file)
+    }
+
+    /// Makes everything appended so far durable, and tells up to where that is: only this may be acknowledged to the sender.
+    ///
+    /// # Errors
+    /// [`WalLogError::Poisoned`] if it fails, and ever after: what the kernel dropped once, it does not write later.
+    pub fn sync(&self) -> Result<Lsn, WalLogError> {
+        let mut writer = self.lock();
+        self.sync_locked(&mut writer)?;
+        Ok(self.flushed())
+    }
+
+    fn sync_locked(&self, writer: &mut Writer) -> Result<(), WalLogError> {
+        writer.check()?;
+        let end = self.end();
+        if self.flushed() == end && !writer.dir_dirty {
+            return Ok(());
+        }
+        if let Some((segno, file)) = &writer.file {
+            let result = file.sync().context("sync", &self.path(*segno));
+            let result = result.and_then(|()| match writer.dir_dirty {
+                true => self.storage.sync_dir(&self.dir).context("sync", &self.dir),
+                false => Ok(()),
+            });
+            writer.poison_if(result)?;
+            writer.dir_dirty = false;
+        }
+        self.flushed.store(end.0, Ordering::Release);
+        Ok(())
+    }
+
+    /// Cuts the log off at `lsn`, so that other bytes can be appended there: after a reconnection the sender starts again
+    /// behind the last whole record, and what it sent of the next one before is void. The cut is durable when this returns.
+    ///
+    /// # Errors
+    /// [`WalLogError::CannotTruncate`] if `lsn` is after the end, or before the end of a record that was ingested;
+    /// [`WalLogError::Poisoned`]. A storage error poisons the log, for the file's content is unknown then.
+    pub fn truncate_to(&self, lsn: Lsn) -> Result<(), WalLogError> {
+        let mut writer = self.lock();
+        writer.check()?;
+        let (end, floor) = (self.end(), Lsn(self.floor.load(Ordering::Acquire)));
+        if lsn < floor || lsn > end {
+            return Err(WalLogError::CannotTruncate { lsn, floor, end });
+        }
+        if lsn == end {
+            return Ok(());
+        }
+        self.end.store(lsn.0, Ordering::Release);
+        self.flushed.fetch_min(lsn.0, Ordering::AcqRel);
+        let result = self.cut(&mut writer, lsn, end);
+        writer.poison_if(result)?;
+        Ok(())
+    }
+
+    /// Removes the files behind `lsn`, the last one first and each durably, so that there is never a gap between files; then
+    /// shortens the one that `lsn` lies in.
+    fn cut(&self, writer: &mut Writer, lsn: Lsn, end: Lsn) -> Result<(), StorageError> {
+        let size = self.info.segment_size;
+        let first_gone = if size.offset_of(lsn) == 0 { size.segment_of(lsn) } else { size.segment_of(lsn) + 1 };
+        writer.file = None;
+        for segno in (first_gone..=size.segment_of(end)).rev() {
+            let path = self.path(segno);
+            self.files().remove(&segno);
+            match self.storage.remove(&path) {
+                // No file was made yet for the segment that begins at the end.
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound && segno == size.segment_of(end) => continue,
+                result => result.context("remove", &path)?,
+            }
+            self.storage.sync_dir(&self.dir).context("sync", &self.dir)?;
+        }
+        if lsn == self.start {
+            return Ok(());
+        }
+        let last = first_gone - 1;
+        let path = self.path(last);
+        let file = self.storage.open(&path).context("open", &path)?;
+        if size.offset_of(lsn) != 0 {
+            file.set_len(u64::from(size.offset_of(lsn))).context("shorten", &path)?;
+            file.sync().context("sync", &path)?;
+            self.flushed.store(lsn.0, Ordering::Release);
+        }
+        writer.file = Some((last, file));
+        Ok(())
+    }
+
+    /// Nothing before `lsn` may be cut off from here on.
+    pub(crate) fn protect(&self, lsn: Lsn) {
+        self.floor.fetch_max(lsn.0, Ordering::AcqRel);
+    }
+
+    /// The log's bytes from `lsn` on, up to its end, in pieces of bounded size.
+    ///
+    /// # Errors
+    /// [`WalLogError::OutOfRange`] if `lsn` is not between start and end.
+    pub fn read_from(&self, lsn: Lsn) -> Result<WalReader<'_>, WalLogError> {
+        self.check_range(lsn)?;
+        Ok(WalReader::new(self, lsn))
+    }
+
+    pub(super) fn check_range(&self, lsn: Lsn) -> Result<(), WalLogError> {
+        let (start, end) = (self.start, self.end());
+        if lsn < start || lsn > end { Err(WalLogError::OutOfRange { lsn, start, end }) } else { Ok(()) }
+    }
+
+    fn files(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<dyn StorageFile>>> {
+        self.open_files.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// A segment's file for reading. Files are opened outside the lock; the oldest of those kept is let go.
+    pub(super) fn open_segment(&self, segno: u64) -> Result<Arc<dyn StorageFile>, StorageError> {
+        if let Some(file) = self.files().get(&segno) {
+            return Ok(Arc::clone(file));
+        }
+        let path = self.path(segno);
+        let file = self.storage.open(&path).context("open", &path)?;
+        let mut files = self.files();
+        if files.len() >= OPEN_FILES {
+            files.pop_first();
+        }
+        files.insert(segno, Arc::clone(&file));
+        Ok(file)
+    }
+}
+
+impl Writer {
+    fn check(&self) -> Result<(), WalLogError> {
+        self.poison.as_ref().map_or(Ok(()), |poison| Err(WalLogError::Poisoned(Arc::clone(poison))))
+    }
+
+    fn poison_if(&mut self, result: Result<(), StorageError>) -> Result<(), WalLogError> {
+        result.map_err(|error| {
+            let error = Arc::new(error);
+            tracing::error!(%error, "the WAL log takes no more WAL");
+            self.poison = Some(Arc::clone(&error));
+            WalLogError::Poisoned(error)
+        })
+    }
+}

@@ -1,0 +1,90 @@
+//! The WAL log: received WAL in PostgreSQL's own segment files, byte-identical with the source's.
+//!
+//! Files are `wal/TTTTTTTTXXXXXXXXYYYYYYYY`, without gaps from the segment that holds the timeline's start LSN on. A file has its
+//! full length if another follows it, and is durable by then; the last file is as long as what was appended. So after a crash
+//! only the last file can end in bytes that are none ([`WalLog::durable_since`]), and whoever decodes the log finds the end by
+//! the records' checksums.
+
+mod log;
+mod reader;
+mod record;
+
+pub use log::WalLog;
+pub use reader::WalReader;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use pgdata::Lsn;
+use pgdata::wal::RecordBytesError;
+
+use crate::storage::StorageError;
+
+/// Why WAL could not be kept or read.
+#[derive(Debug, thiserror::Error)]
+pub enum WalLogError {
+    /// A file operation failed. If [`StorageError::is_full`], the same bytes can be appended again later, from
+    /// [`WalLog::end`] on.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// Making bytes durable failed once. The kernel may have dropped them, so nothing is acknowledged any more
+    /// until the timeline is opened again.
+    #[error("the WAL log takes no more WAL since making it durable failed: {0}")]
+    Poisoned(Arc<StorageError>),
+    /// The bytes do not continue the log.
+    #[error("WAL at {got} does not continue the log, which ends at {end}")]
+    NotAtEnd {
+        /// Where the bytes would go.
+        got: Lsn,
+        /// Where the log ends.
+        end: Lsn,
+    },
+    /// WAL that readers can see would be cut off.
+    #[error("the WAL log cannot be cut off at {lsn}: it is in use up to {floor} and ends at {end}")]
+    CannotTruncate {
+        /// Where it should be cut off.
+        lsn: Lsn,
+        /// The end of the last record that is in use.
+        floor: Lsn,
+        /// Where the log ends.
+        end: Lsn,
+    },
+    /// A position that the log does not hold.
+    #[error("the WAL log does not hold {lsn}: it goes from {start} to {end}")]
+    OutOfRange {
+        /// The position.
+        lsn: Lsn,
+        /// Where the log starts.
+        start: Lsn,
+        /// Where it ends.
+        end: Lsn,
+    },
+    /// A segment file is missing before others, or has a length that it cannot have.
+    #[error("the WAL segment file {} is damaged: it has {got} bytes, expected {expected}", path.display())]
+    SegmentLength {
+        /// The file.
+        path: PathBuf,
+        /// Its length; 0 if it is missing.
+        got: u64,
+        /// The length that it must have.
+        expected: u64,
+    },
+    /// The directory holds a file that is no segment of this timeline's WAL.
+    #[error("{} is not a WAL segment file of this timeline", .0.display())]
+    StrangeFile(PathBuf),
+    /// A record read back is not the one that was ingested.
+    #[error("the record from {start} to {lsn} is damaged in the WAL segment file {}: {source}", path.display())]
+    Record {
+        /// The file in which the record starts.
+        path: PathBuf,
+        /// The record's first byte.
+        start: Lsn,
+        /// The record's LSN, its end.
+        lsn: Lsn,
+        /// What is wrong.
+        source: RecordBytesError,
+    },
+    /// The position after the last number.
+    #[error("the WAL cannot go on after {0}: there are no more positions")]
+    EndOfNumbers(Lsn),
+}
