@@ -25,6 +25,12 @@ pub struct RawRecord<'a> {
 ///
 /// Poll [`next_record`](WalStream::next_record) until it says `None` after each [`feed`](WalStream::feed): then no more is kept
 /// than what was fed and is not a whole record yet. No length that is read makes it allocate anything ahead of the bytes.
+///
+/// The void behind an `XLOG_SWITCH` is fed like all else, whatever is in it. Who does not have it begins a new stream at the
+/// switch's LSN, the next segment, with [`after_record`](WalStream::after_record).
+///
+/// The end of the WAL in a file made ahead of time is an error with [`WalError::is_end_of_wal`]: a stream is no place to wait in
+/// for a file to grow.
 #[derive(Debug)]
 pub struct WalStream {
     size: SegmentSize,

@@ -206,3 +206,54 @@ fn continuation(
     }
     Ok(header.len())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The shutdown checkpoint that PostgreSQL 15's `initdb` wrote at 0/1511A88, header first.
+    const CHECKPOINT: &str = "7200000000000000401a51010000000000000000071f04d8ff58881a510100000000010000000100000001\
+                              00000000000000d402000000000000053500000100000000000000cc020000010000000100000001000000\
+                              00000000857a046b0000000000000000000000000000000000000000";
+
+    fn checkpoint() -> Vec<u8> {
+        let digits = CHECKPOINT.as_bytes().chunks(2);
+        digits.map(|two| u8::from_str_radix(std::str::from_utf8(two).unwrap(), 16).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_record_of_postgres_has_the_crc_that_it_says() {
+        let mut record = checkpoint();
+        let header = RecordHeader::parse(&record).unwrap();
+        assert_eq!((header.total_len, header.xid, header.prev), (114, 0, Lsn(0x151_1A40)));
+        assert_eq!((header.info, header.rmid), (0, 0));
+        assert_eq!(verify_record_crc(&record), Ok(()));
+        record[60] ^= 1;
+        assert!(matches!(verify_record_crc(&record), Err(RecordBytesError::Crc { .. })));
+    }
+
+    #[test]
+    fn a_header_round_trips() {
+        let bytes = checkpoint();
+        assert_eq!(RecordHeader::parse(&bytes).unwrap().to_bytes(), bytes[..RECORD_HEADER]);
+        assert_eq!(RecordHeader::parse(&bytes[..23]), None);
+    }
+
+    #[test]
+    fn a_record_of_another_length_than_it_says_is_refused() {
+        let mut bytes = checkpoint();
+        bytes.push(0);
+        assert_eq!(verify_record_crc(&bytes), Err(RecordBytesError::Length { got: 115, total_len: 114 }));
+        assert_eq!(verify_record_crc(&[1; 10]), Err(RecordBytesError::Length { got: 10, total_len: 0 }));
+    }
+
+    #[test]
+    fn a_record_within_a_page_is_copied_as_it_is() {
+        let (bytes, mut out) = (checkpoint(), vec![1, 2, 3]);
+        let size = SegmentSize::DEFAULT;
+        strip_page_headers(&bytes, Lsn(0x151_1A88), 114, size, &mut out).unwrap();
+        assert_eq!(out, bytes);
+        let unaligned = strip_page_headers(&bytes, Lsn(0x151_1A89), 114, size, &mut out);
+        assert_eq!(unaligned, Err(RecordBytesError::Start { start: Lsn(0x151_1A89) }));
+    }
+}
