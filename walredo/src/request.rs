@@ -1,6 +1,10 @@
 //! What is asked of a redo engine.
 
+use std::time::Duration;
+
 use pgdata::{Lsn, Page, PageKey, PgVersion};
+
+use crate::child::{ChildFailure, StartError};
 
 /// An engine that applies WAL records to a page.
 pub trait Redo: Send + Sync {
@@ -38,4 +42,95 @@ pub struct RedoRecord<'a> {
 
 /// Why a page could not be made.
 #[derive(Debug, thiserror::Error)]
-pub enum RedoError {}
+#[non_exhaustive]
+pub enum RedoError {
+    /// The redo process failed, twice.
+    #[error("page {key}: applying {records} records ({from} to {to}) failed: {failure}")]
+    Child {
+        /// The page.
+        key: PageKey,
+        /// How many records were to be applied.
+        records: usize,
+        /// End of the first of them.
+        from: Lsn,
+        /// End of the last of them.
+        to: Lsn,
+        /// What the process did and said.
+        failure: Box<ChildFailure>,
+    },
+    /// The redo process failed at masking two pages.
+    #[error("masking versions of block {block} with the resource manager {rmid} failed: {failure}")]
+    Mask {
+        /// The resource manager's number.
+        rmid: u8,
+        /// The pages' block number.
+        block: u32,
+        /// What the process did and said.
+        failure: Box<ChildFailure>,
+    },
+    /// No redo process could be started.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// In a batch: an earlier request's error says why.
+    #[error("page {key}: there was no redo process for the batch that it was in")]
+    NoProcess {
+        /// The page.
+        key: PageKey,
+    },
+    /// All redo processes stayed in use.
+    #[error("all {processes} redo processes were in use for {waited:?}")]
+    Busy {
+        /// How long the request waited.
+        waited: Duration,
+        /// How many processes there are.
+        processes: usize,
+    },
+    /// The engine is for another version's records.
+    #[error("page {key}: records of PostgreSQL {version} were given to an engine for {engine}")]
+    WrongVersion {
+        /// The page.
+        key: PageKey,
+        /// The records' version.
+        version: PgVersion,
+        /// The engine's version.
+        engine: PgVersion,
+    },
+    /// The engine makes pages of relations only.
+    #[error("page {key} is not a page of a relation: a redo process cannot make it")]
+    NotARelation {
+        /// The page.
+        key: PageKey,
+    },
+    /// Neither a base page nor a record.
+    #[error("page {key}: neither a base page nor a record to make it from")]
+    Nothing {
+        /// The page.
+        key: PageKey,
+    },
+    /// A record longer than any that changes a page.
+    #[error("page {key}: the record that ends at {lsn} has {length} bytes, more than the limit of {limit}")]
+    RecordTooLong {
+        /// The page.
+        key: PageKey,
+        /// The record's end.
+        lsn: Lsn,
+        /// Its length.
+        length: usize,
+        /// The longest allowed.
+        limit: usize,
+    },
+}
+
+impl RedoError {
+    /// A process's failure over a request.
+    pub(crate) fn child(request: &RedoRequest<'_>, failure: ChildFailure) -> RedoError {
+        let end = |record: Option<&RedoRecord<'_>>| record.map_or(Lsn::INVALID, |record| record.lsn);
+        RedoError::Child {
+            key: request.key,
+            records: request.records.len(),
+            from: end(request.records.first()),
+            to: end(request.records.last()),
+            failure: Box::new(failure),
+        }
+    }
+}

@@ -1,0 +1,137 @@
+CREATE TABLE t (id int PRIMARY KEY, k int, v text, arr int[], p point, b box, r int4range) WITH (fillfactor = 80);
+
+CREATE INDEX t_k ON t (k);
+
+CREATE INDEX t_hash ON t USING hash (k);
+
+CREATE INDEX t_gin ON t USING gin (arr) WITH (fastupdate = on, gin_pending_list_limit = 64);
+
+CREATE INDEX t_gin_slow ON t USING gin (arr) WITH (fastupdate = off);
+
+CREATE INDEX t_gist ON t USING gist (b);
+
+CREATE INDEX t_gist_range ON t USING gist (r);
+
+CREATE INDEX t_quad ON t USING spgist (p);
+
+CREATE INDEX t_kd ON t USING spgist (p kd_point_ops);
+
+CREATE INDEX t_radix ON t USING spgist (v text_ops);
+
+CREATE INDEX t_brin ON t USING brin (id, k) WITH (pages_per_range = 2, autosummarize = off);
+
+CREATE SEQUENCE s CACHE 1;
+
+INSERT INTO t SELECT i, i % 97, 'row ' || md5(i::text) || repeat('x', i % 50), ARRAY[i % 7, i % 31, i], point(i % 100, i / 100), box(point(i % 61, i % 67), point(i % 61 + 3, i % 67 + 2)), int4range(i, i + i % 40) FROM generate_series(1, 3000) i;
+
+SELECT count(nextval('s')) FROM generate_series(1, 200);
+
+CHECKPOINT;
+
+UPDATE t SET v = v || '!' WHERE id % 5 = 0;
+
+UPDATE t SET k = k + 1, arr = arr || id, p = point(id % 83, k) WHERE id % 7 = 0;
+
+SELECT brin_summarize_new_values('t_brin');
+
+SELECT count(*) FROM (SELECT 1 FROM t WHERE id % 3 = 0 FOR UPDATE) x;
+
+SELECT count(*) FROM (SELECT 1 FROM t WHERE id % 11 = 0 FOR SHARE) x;
+
+DELETE FROM t WHERE id % 4 = 1;
+
+VACUUM t;
+
+INSERT INTO t SELECT i, i % 13, repeat('prefix', i % 9) || md5(i::text), ARRAY[i % 7, i % 3], point(i % 10, i % 11), box(point(i % 5, i), point(i % 5 + 9, i + 9)), int4range(i, i + 5) FROM generate_series(3001, 4500) i;
+
+INSERT INTO t (id, k) SELECT i, 1 FROM generate_series(4400, 4600) i ON CONFLICT (id) DO UPDATE SET k = t.k + 1000;
+
+UPDATE t SET k = -k;
+
+DELETE FROM t WHERE id BETWEEN 1000 AND 2500;
+
+SELECT brin_desummarize_range('t_brin', 0);
+
+SELECT gin_clean_pending_list('t_gin');
+
+VACUUM (FREEZE, INDEX_CLEANUP on) t;
+
+SELECT count(*) FROM t WHERE k < 0;
+
+UPDATE t SET v = 'updated ' || id WHERE id < 500;
+
+UPDATE t SET v = v || '.' WHERE id < 300;
+
+SELECT count(*) FROM t WHERE id < 500;
+
+UPDATE t SET k = id WHERE id < 200;
+
+DELETE FROM t WHERE id > 2600;
+
+VACUUM (INDEX_CLEANUP on) t;
+
+CREATE TABLE big (id int, body text);
+
+ALTER TABLE big ALTER body SET STORAGE external;
+
+INSERT INTO big SELECT i, repeat(md5(i::text), 300) FROM generate_series(1, 60) i;
+
+UPDATE big SET body = body || 'tail' WHERE id % 2 = 0;
+
+DELETE FROM big WHERE id % 3 = 0;
+
+VACUUM big;
+
+CREATE TABLE c AS SELECT i AS id, i % 10 AS g, 'copied ' || i AS v FROM generate_series(1, 2000) i;
+
+COPY c TO PROGRAM 'cat > copied';
+
+COPY c FROM PROGRAM 'cat copied';
+
+DELETE FROM c a USING c b WHERE a.id = b.id AND a.ctid > b.ctid;
+
+ANALYZE;
+
+CREATE TABLE parts (id int, at date) PARTITION BY RANGE (id);
+
+CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (1000);
+
+INSERT INTO parts SELECT i, date '2020-01-01' + i FROM generate_series(0, 999) i;
+
+CREATE UNIQUE INDEX c_id ON c (id);
+
+CLUSTER c USING c_id;
+
+TRUNCATE big;
+
+INSERT INTO big SELECT i, 'after truncation' FROM generate_series(1, 100) i;
+
+REINDEX TABLE t;
+
+VACUUM FULL c;
+
+DROP TABLE parts;
+
+BEGIN;
+
+INSERT INTO c SELECT i, 0, 'rolled back' FROM generate_series(5000, 5400) i;
+
+SAVEPOINT a;
+
+UPDATE c SET g = 11 WHERE id < 100;
+
+ROLLBACK TO a;
+
+DELETE FROM c WHERE id < 50;
+
+COMMIT;
+
+VACUUM c;
+
+CHECKPOINT;
+
+UPDATE c SET g = 12 WHERE id BETWEEN 100 AND 300;
+
+INSERT INTO t (id, k, arr) SELECT i, 5, ARRAY[1, 2, 3] FROM generate_series(6000, 9000) i;
+
+VACUUM t;
