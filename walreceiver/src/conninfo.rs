@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn leaves_the_rest_alone() {
         for text in
-            ["host=a sslmode=require", "", "postgres://a", "host = 'a b'  port=1", "postgres://a?sslmode=disable"]
+            ["host=a sslmode=require", "", "postgres://a", "host = 'a b' port=1", "postgres://a?sslmode=disable"]
         {
             assert_eq!(verify(text), (text.to_owned(), Verify::None));
         }

@@ -264,3 +264,37 @@ pub fn parse_backup_message(mut body: Bytes) -> Result<BackupMessage, ProtocolEr
         _ => Err(ProtocolError::UnknownCopyData { doing, kind: char::from(kind) }),
     }
 }
+
+/// Takes any bytes apart as all that a server could send: for fuzzing.
+///
+/// # Panics
+/// If a message is taken that the bytes do not hold.
+#[doc(hidden)]
+pub fn check_any_bytes(bytes: &[u8]) {
+    let mut buf = BytesMut::from(bytes);
+    loop {
+        let before = buf.len();
+        match next_message(&mut buf) {
+            Ok(Some(message)) => {
+                assert!(buf.len() + HEADER_LEN <= before, "a message of no bytes");
+                if let ServerMessage::Other(Message::CopyData(body)) = message {
+                    let _ = parse_backup_message(body.into_bytes());
+                }
+            }
+            Ok(None) => {
+                assert_eq!(buf.len(), before);
+                assert!(buf.capacity() <= before + 2 * MAX_MESSAGE_LEN, "room for {} bytes", buf.capacity());
+                break;
+            }
+            Err(_) => break,
+        }
+    }
+    let body = Bytes::copy_from_slice(bytes);
+    let _ = parse_backup_message(body.clone());
+    if let Ok(ReplicationMessage::XLogData { wal, .. }) = parse_replication_message(body) {
+        assert_eq!(wal.len() + XLOG_DATA_HEADER_LEN, bytes.len());
+    }
+}
+
+#[cfg(test)]
+mod tests;

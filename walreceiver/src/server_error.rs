@@ -22,8 +22,7 @@ pub(crate) enum Asked<'a> {
 /// Reads the fields of an ErrorResponse or NoticeResponse. What is damaged is left out: the rest still tells more than nothing.
 pub(crate) fn read(mut fields: ErrorFields<'_>) -> ServerError {
     let unknown = || "?".to_owned();
-    let mut error =
-        ServerError { severity: unknown(), code: unknown(), message: unknown(), detail: None, hint: None };
+    let mut error = ServerError { severity: unknown(), code: unknown(), message: unknown(), detail: None, hint: None };
     while let Ok(Some(field)) = fields.next() {
         let value = String::from_utf8_lossy(field.value_bytes()).into_owned();
         match field.type_() {

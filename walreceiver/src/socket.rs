@@ -92,8 +92,7 @@ pub(crate) async fn connect(primary: &Primary, target: &Target) -> Result<Socket
             tokio::time::timeout(limit, connect_address(primary, target, address)).await.map_err(timeout)?
         }
         Address::Name => {
-            let failed =
-                |source| Error::Connect { address: format!("{}:{}", target.name, target.port), source };
+            let failed = |source| Error::Connect { address: format!("{}:{}", target.name, target.port), source };
             let lookup = tokio::net::lookup_host((target.name.as_str(), target.port));
             let addresses = tokio::time::timeout(limit, lookup).await.map_err(timeout)?.map_err(failed)?;
             let mut last = failed(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));

@@ -298,3 +298,50 @@ impl Header<'_> {
         Ok(size)
     }
 }
+
+/// Whether an archive is read the same however it is cut, and whether each file is given exactly its bytes: for fuzzing.
+///
+/// # Panics
+/// If not.
+#[doc(hidden)]
+pub fn check_any_bytes(archive: &[u8]) {
+    let whole = read_in_pieces(archive, archive.len().max(1));
+    for piece in [1, 511, 513] {
+        assert_eq!(read_in_pieces(archive, piece), whole, "in pieces of {piece}");
+    }
+}
+
+/// What an archive holds, as text, up to its end or first error.
+fn read_in_pieces(archive: &[u8], piece: usize) -> (Vec<String>, Option<TarError>) {
+    let mut entries = Vec::new();
+    let mut file: Option<(u64, Vec<u8>)> = None;
+    let mut reader = TarReader::new();
+    for mut input in archive.chunks(piece) {
+        loop {
+            match reader.next(&mut input) {
+                Err(error) => return (entries, Some(error)),
+                Ok(None) => break,
+                Ok(Some(TarEvent::FileData(data))) => {
+                    assert!(!data.is_empty());
+                    file.as_mut().expect("data of no file").1.extend_from_slice(data);
+                }
+                Ok(Some(TarEvent::FileEnd)) => {
+                    let (size, content) = file.take().expect("end of no file");
+                    assert_eq!(content.len() as u64, size);
+                    entries.push(format!("content {}", content.escape_ascii()));
+                }
+                Ok(Some(event)) => {
+                    assert!(file.is_none(), "{event:?} within a file");
+                    if let TarEvent::FileBegin { size, .. } = event {
+                        file = Some((size, Vec::new()));
+                    }
+                    entries.push(format!("{event:?}"));
+                }
+            }
+        }
+    }
+    (entries, reader.finish().err())
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use walreceiver::{
-    BackupEnd, BackupOptions, BackupSink, BackupStart, BoxError, Error, StopHandle, base_backup,
-};
+use walreceiver::{BackupEnd, BackupOptions, BackupSink, BackupStart, BoxError, Error, StopHandle, base_backup};
 
 use crate::cluster::Cluster;
 
@@ -65,7 +63,14 @@ impl BackupSink for Collector {
 
 /// What PostgreSQL documents as left out of base backups: the content of these directories, and these files.
 const EMPTIED: [&str; 9] = [
-    "pg_wal", "pg_replslot", "pg_dynshmem", "pg_notify", "pg_serial", "pg_snapshots", "pg_stat_tmp", "pg_subtrans",
+    "pg_wal",
+    "pg_replslot",
+    "pg_dynshmem",
+    "pg_notify",
+    "pg_serial",
+    "pg_snapshots",
+    "pg_stat_tmp",
+    "pg_subtrans",
     "pgsql_tmp",
 ];
 const LEFT_OUT: [&str; 4] = ["postmaster.pid", "postmaster.opts", "pg_internal.init", "backup_label.old"];

@@ -139,7 +139,8 @@ impl Cluster {
     /// Runs SQL as the superuser; the output without decoration.
     pub fn sql(&self, sql: &str) -> String {
         let (socket, port) = (self.root.path().to_str().unwrap(), self.port.to_string());
-        let arguments = ["-h", socket, "-p", &port, "-U", "postgres", "-d", "postgres", "-XAtq", "-v", "ON_ERROR_STOP=1"];
+        let arguments =
+            ["-h", socket, "-p", &port, "-U", "postgres", "-d", "postgres", "-XAtq", "-v", "ON_ERROR_STOP=1"];
         run_well("psql", &[&arguments[..], &["-c", sql]].concat()).trim_end().to_owned()
     }
 

@@ -103,9 +103,11 @@ fn a_silent_server_is_asked_for_a_sign_of_life() {
     let receiver = Receiver::start(cluster.primary(), options, cluster.lsn());
     receiver.await_streaming();
     let first = receiver.status.snapshot().last_message;
-    receiver.await_status(|status| status.last_message.zip(first).is_some_and(|(now, first)| {
-        now.duration_since(first).is_ok_and(|passed| passed > Duration::from_millis(1500))
-    }));
+    receiver.await_status(|status| {
+        status.last_message.zip(first).is_some_and(|(now, first)| {
+            now.duration_since(first).is_ok_and(|passed| passed > Duration::from_millis(1500))
+        })
+    });
     assert_eq!(receiver.status.snapshot().connections, 1, "it had to reconnect");
     receiver.stop();
 }
