@@ -1,1 +1,41 @@
-//! Real PostgreSQL end to end: the oracle.
+//! The harness of the end-to-end tests: a real PostgreSQL on one side, the pageserver's binary on the other, and an oracle.
+//!
+//! - [`Cluster`] is a stock primary, [`workload`] makes it write every kind of WAL,
+//! - [`Relay`] stands between primary and pageserver and keeps the base backup that passes,
+//! - [`Pageserver`] is the binary under test,
+//! - [`Standby`] is the oracle: PostgreSQL restored from the same backup and stopped at an LSN,
+//! - [`Comparison`] compares its files with the pageserver's answers, every byte of every page,
+//! - [`in_scratch`] gives a test its directory, and keeps it when the test fails.
+//!
+//! Servers listen on the loopback interface and on Unix sockets in the test's own directory, run as the user `postgres`
+//! where the tests run as root, and end with the test.
+#![forbid(unsafe_code)]
+
+mod choose;
+mod cluster;
+mod compare;
+mod data_files;
+mod pageserver;
+mod pg_install;
+mod process;
+mod relay;
+mod run_as;
+mod scratch;
+mod standby;
+mod tablespaces;
+mod waldump;
+pub mod workload;
+
+pub use choose::{Random, choose_lsns};
+pub use cluster::{Cluster, ClusterOptions, current_lsn};
+pub use compare::{Comparison, PageSource, Report};
+pub use data_files::DataFiles;
+pub use pageserver::Pageserver;
+pub use pg_install::{PgInstall, run};
+pub use process::Process;
+pub use relay::Relay;
+pub use run_as::RunAs;
+pub use scratch::in_scratch;
+pub use standby::Standby;
+pub use tablespaces::TablespaceLink;
+pub use waldump::{DumpedRecord, WalDump, end_of_record_before};

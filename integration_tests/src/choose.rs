@@ -1,0 +1,104 @@
+//! Which LSNs an oracle is asked about.
+
+use std::collections::BTreeSet;
+
+use pgdata::Lsn;
+
+use crate::{DumpedRecord, end_of_record_before};
+
+/// A small generator of numbers that look random (splitmix64): the same seed gives the same choice.
+#[derive(Clone, Debug)]
+pub struct Random(u64);
+
+impl Random {
+    /// A generator with this seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Random {
+        Random(seed)
+    }
+
+    /// The next number below `bound`.
+    ///
+    /// # Panics
+    /// If `bound` is zero.
+    pub fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((z ^ (z >> 31)) % bound as u64) as usize
+    }
+}
+
+/// Chooses LSNs in ascending order with a checkpoint record before the first and between any two, as a [`crate::Standby`] needs
+/// them. In a stretch between two checkpoints that has noted LSNs it is the first of these; of the other stretches, up to `extra`
+/// give the end of a record chosen at random.
+///
+/// `records` are all records from the start of the base backup's own checkpoint on; LSNs before `first` are left out.
+#[must_use]
+pub fn choose_lsns(
+    records: &[DumpedRecord],
+    segment_size: u64,
+    first: Lsn,
+    noted: &[Lsn],
+    extra: usize,
+    random: &mut Random,
+) -> Vec<Lsn> {
+    let mut chosen = BTreeSet::new();
+    let mut free = Vec::new();
+    for stretch in stretches(records, segment_size) {
+        let ends: Vec<Lsn> = stretch.into_iter().filter(|lsn| *lsn >= first).collect();
+        match ends.iter().find(|lsn| noted.contains(lsn)) {
+            Some(lsn) => drop(chosen.insert(*lsn)),
+            None if !ends.is_empty() => free.push(ends),
+            None => {}
+        }
+    }
+    for _ in 0..extra.min(free.len()) {
+        let ends = free.swap_remove(random.below(free.len()));
+        chosen.insert(ends[random.below(ends.len())]);
+    }
+    chosen.into_iter().collect()
+}
+
+/// The ends of records from each checkpoint record's own end to the last before the next checkpoint record's.
+fn stretches(records: &[DumpedRecord], segment_size: u64) -> Vec<Vec<Lsn>> {
+    let mut all = Vec::new();
+    let mut current: Option<Vec<Lsn>> = None;
+    for pair in records.windows(2) {
+        if pair[0].is_checkpoint() {
+            all.extend(current.replace(Vec::new()));
+        }
+        if let Some(current) = &mut current {
+            current.push(end_of_record_before(pair[1].start, segment_size));
+        }
+    }
+    all.extend(current);
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn records(lines: &[&str]) -> Vec<DumpedRecord> {
+        let start = |index: usize| Lsn(0x100_0100 + 0x40 * index as u64);
+        lines.iter().enumerate().map(|(index, line)| DumpedRecord { start: start(index), line: (*line).to_owned() }).collect()
+    }
+
+    #[test]
+    fn a_checkpoint_lies_before_every_choice() {
+        let lines = ["a", "CHECKPOINT_ONLINE", "b", "c", "CHECKPOINT_ONLINE", "d", "CHECKPOINT_SHUTDOWN", "e", "f"];
+        let all = records(&lines);
+        let found = stretches(&all, 1 << 24);
+        let ends = |range: std::ops::Range<usize>| -> Vec<Lsn> { range.map(|i| all[i + 1].start).collect() };
+        assert_eq!(found, vec![ends(1..4), ends(4..6), ends(6..8)]);
+
+        let noted = all[3].start;
+        let chosen = choose_lsns(&all, 1 << 24, Lsn(0), &[noted], 9, &mut Random::new(1));
+        assert_eq!(chosen.len(), 3);
+        assert_eq!(chosen[0], noted);
+        assert_eq!(choose_lsns(&all, 1 << 24, Lsn(0), &[noted], 0, &mut Random::new(1)), vec![noted]);
+        assert!(choose_lsns(&all, 1 << 24, Lsn(1 << 40), &[noted], 9, &mut Random::new(1)).is_empty());
+    }
+}

@@ -1,0 +1,137 @@
+//! What `pg_waldump` says about the WAL of a stopped or running primary.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use pgdata::{Lsn, Object, PageKey};
+
+use crate::PgInstall;
+
+/// Bytes in a WAL page, and in the headers of a segment's first page and of the others (`access/xlog_internal.h`).
+const WAL_PAGE: u64 = 8192;
+const LONG_HEADER: u64 = 40;
+const SHORT_HEADER: u64 = 24;
+
+/// A record as `pg_waldump` prints it.
+#[derive(Clone, Debug)]
+pub struct DumpedRecord {
+    /// Where it starts.
+    pub start: Lsn,
+    /// The whole line.
+    pub line: String,
+}
+
+impl DumpedRecord {
+    /// Whether this is the record of a checkpoint that was taken while the server ran.
+    #[must_use]
+    pub fn is_online_checkpoint(&self) -> bool {
+        self.line.contains("CHECKPOINT_ONLINE")
+    }
+
+    /// Whether this is the record of any checkpoint.
+    #[must_use]
+    pub fn is_checkpoint(&self) -> bool {
+        self.is_online_checkpoint() || self.line.contains("CHECKPOINT_SHUTDOWN")
+    }
+}
+
+/// A directory of WAL segments to be dumped.
+#[derive(Clone, Debug)]
+pub struct WalDump {
+    install: PgInstall,
+    wal: PathBuf,
+}
+
+impl WalDump {
+    /// The WAL in `wal`, usually a primary's `pg_wal`.
+    #[must_use]
+    pub fn new(install: &PgInstall, wal: &Path) -> WalDump {
+        WalDump { install: install.clone(), wal: wal.to_owned() }
+    }
+
+    /// The start of the oldest segment that is there.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn first_lsn(&self) -> Result<Lsn> {
+        let mut oldest: Option<(String, u64)> = None;
+        for entry in fs::read_dir(&self.wal)? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let is_segment = name.len() == 24 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+            if is_segment && oldest.as_ref().is_none_or(|(known, _)| name < *known) {
+                oldest = Some((name, entry.metadata()?.len()));
+            }
+        }
+        let (name, size) = oldest.with_context(|| format!("no WAL segment in {}", self.wal.display()))?;
+        let (high, low) = (u64::from_str_radix(&name[8..16], 16)?, u64::from_str_radix(&name[16..], 16)?);
+        Ok(Lsn((high << 32) + low * size))
+    }
+
+    /// All records that start in `from..to`.
+    ///
+    /// # Errors
+    /// If `pg_waldump` cannot be run or prints what is not understood.
+    pub fn records(&self, from: Lsn, to: Lsn) -> Result<Vec<DumpedRecord>> {
+        self.dump(from, to, &[])?.lines().map(parse_line).collect()
+    }
+
+    /// The records before `to` that refer to a block, one a line; for messages.
+    ///
+    /// # Errors
+    /// If `pg_waldump` cannot be run.
+    pub fn history(&self, key: PageKey, from: Lsn, to: Lsn) -> Result<String> {
+        let Object::Relation(rel) = key.object else {
+            return Ok(format!("(pg_waldump cannot look for pages of {})", key.object));
+        };
+        let relation = format!("--relation={}/{}/{}", rel.spc, rel.db, rel.rel);
+        let (fork, block) = (format!("--fork={}", rel.fork.name()), format!("--block={}", key.block));
+        self.dump(from, to, &[&relation, &fork, &block])
+    }
+
+    /// `pg_waldump` ends in an error when it meets the end of the WAL; what it printed before that counts.
+    fn dump(&self, from: Lsn, to: Lsn, filter: &[&str]) -> Result<String> {
+        let mut command = self.install.command("pg_waldump");
+        command.arg("--path").arg(&self.wal).arg(format!("--start={from}")).arg(format!("--end={to}")).args(filter);
+        let output = command.output().with_context(|| format!("running {command:?}"))?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}
+
+/// The end of the record before one that starts at `start`: `start` itself, or the start of the WAL page when nothing but its
+/// header lies between.
+#[must_use]
+pub fn end_of_record_before(start: Lsn, segment_size: u64) -> Lsn {
+    let page = start.0 - start.0 % WAL_PAGE;
+    let header = if page % segment_size == 0 { LONG_HEADER } else { SHORT_HEADER };
+    if start.0 - page == header { Lsn(page) } else { start }
+}
+
+/// Finds `lsn: X/X` in a line.
+fn parse_line(line: &str) -> Result<DumpedRecord> {
+    let lsn = line.split(" lsn: ").nth(1).and_then(|rest| rest.split(',').next());
+    let start = lsn.with_context(|| format!("pg_waldump printed a line without an LSN: {line}"))?.trim().parse()?;
+    Ok(DumpedRecord { start, line: line.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_ends_before_the_header_that_follows_it() {
+        let segment = 1 << 24;
+        assert_eq!(end_of_record_before(Lsn(0x200_0028), segment), Lsn(0x200_0000));
+        assert_eq!(end_of_record_before(Lsn(0x200_2018), segment), Lsn(0x200_2000));
+        assert_eq!(end_of_record_before(Lsn(0x200_2028), segment), Lsn(0x200_2028));
+        assert_eq!(end_of_record_before(Lsn(0x200_2100), segment), Lsn(0x200_2100));
+    }
+
+    #[test]
+    fn lines_have_a_start() -> Result<()> {
+        let line = "rmgr: Heap        len (rec/tot):     54/    54, tx:        740, lsn: 0/015F0F18, prev 0/015F0EE0, desc: LOCK off 1";
+        assert_eq!(parse_line(line)?.start, "0/15F0F18".parse()?);
+        Ok(())
+    }
+}
