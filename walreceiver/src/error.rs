@@ -145,10 +145,10 @@ pub enum Error {
     ServerNotAuthenticated(String),
     /// Password wrong, user unknown, or no line of pg_hba.conf allows replication from here.
     #[error("the server refuses this user: {0}")]
-    AuthenticationFailed(#[source] ServerError),
+    AuthenticationFailed(#[source] Box<ServerError>),
     /// The user may not replicate.
     #[error("the user may not replicate: run ALTER ROLE … REPLICATION on the server ({0})")]
-    NoReplicationPermission(#[source] ServerError),
+    NoReplicationPermission(#[source] Box<ServerError>),
 
     /// The server is of a major version that is not supported.
     #[error("the server's version {server_version_num} is not supported: PostgreSQL 15 to 18 are")]
@@ -195,7 +195,7 @@ pub enum Error {
         start: Lsn,
         /// The server's words.
         #[source]
-        source: ServerError,
+        source: Box<ServerError>,
     },
     /// The server has less WAL than was already received from it.
     #[error(
@@ -211,7 +211,7 @@ pub enum Error {
     #[error(
         "the server does not replicate: set wal_level = replica (or logical) and max_wal_senders above 0, and restart it ({0})"
     )]
-    ReplicationDisabled(#[source] ServerError),
+    ReplicationDisabled(#[source] Box<ServerError>),
 
     /// The slot does not exist (any more).
     #[error("replication slot {slot:?} does not exist on the server: WAL may already be missing; attach anew")]
@@ -229,7 +229,7 @@ pub enum Error {
         slot: String,
         /// The server's words, if it was the server that said so.
         #[source]
-        source: Option<ServerError>,
+        source: Option<Box<ServerError>>,
     },
     /// The slot is not a physical one.
     #[error("replication slot {slot:?} cannot be used for physical replication: {source}")]
@@ -238,7 +238,7 @@ pub enum Error {
         slot: String,
         /// The server's words.
         #[source]
-        source: ServerError,
+        source: Box<ServerError>,
     },
     /// A slot of this name exists already.
     #[error("replication slot {slot:?} exists already: choose another name, or drop it if nothing uses it")]
@@ -253,14 +253,14 @@ pub enum Error {
         slot: String,
         /// The server's words.
         #[source]
-        source: ServerError,
+        source: Box<ServerError>,
     },
     /// All slots of the server are taken.
     #[error("the server has no free replication slot: raise max_replication_slots or drop an unused slot ({0})")]
-    NoFreeSlot(#[source] ServerError),
+    NoFreeSlot(#[source] Box<ServerError>),
     /// All connections for replication, or all connections, are taken.
     #[error("the server has no free connection: raise max_wal_senders or max_connections ({0})")]
-    TooManyConnections(#[source] ServerError),
+    TooManyConnections(#[source] Box<ServerError>),
     /// The server has removed WAL that is needed.
     #[error("the server has already removed the WAL at {start}: attach anew, with a replication slot ({source})")]
     WalRemoved {
@@ -268,11 +268,11 @@ pub enum Error {
         start: Lsn,
         /// The server's words.
         #[source]
-        source: ServerError,
+        source: Box<ServerError>,
     },
     /// The server is starting up, shutting down or has just crashed.
     #[error("the server is not available at the moment: {0}")]
-    Unavailable(#[source] ServerError),
+    Unavailable(#[source] Box<ServerError>),
     /// Any other error of the server.
     #[error("the server answered {command} with {source}")]
     Server {
@@ -280,7 +280,7 @@ pub enum Error {
         command: &'static str,
         /// The answer.
         #[source]
-        source: ServerError,
+        source: Box<ServerError>,
     },
 
     /// WAL arrived that does not continue the WAL before it.
@@ -302,7 +302,7 @@ pub enum Error {
     Panicked,
 }
 
-fn words(source: &Option<ServerError>) -> String {
+fn words(source: &Option<Box<ServerError>>) -> String {
     source.as_ref().map_or_else(String::new, |source| format!(" ({source})"))
 }
 

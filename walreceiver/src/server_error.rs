@@ -40,6 +40,7 @@ pub(crate) fn read(mut fields: ErrorFields<'_>) -> ServerError {
 
 /// What an error means. SQLSTATEs decide wherever they can, because texts are translated.
 pub(crate) fn explain(error: ServerError, asked: Asked<'_>) -> Error {
+    let error = Box::new(error);
     match error.code.as_str() {
         // admin_shutdown, crash_shutdown, cannot_connect_now
         "57P01" | "57P02" | "57P03" => Error::Unavailable(error),
@@ -53,7 +54,7 @@ pub(crate) fn explain(error: ServerError, asked: Asked<'_>) -> Error {
     }
 }
 
-fn explain_in_context(error: ServerError, asked: Asked<'_>) -> Error {
+fn explain_in_context(error: Box<ServerError>, asked: Asked<'_>) -> Error {
     match asked {
         Asked::Login => Error::Server { command: "the login", source: error },
         Asked::Command(command) => Error::Server { command, source: error },
