@@ -13,7 +13,7 @@
 //! REFERENCE
 use std::hint::black_box;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput};
 use pgdata::wal::SegmentSize;
 use pgdata::{Lsn, PgVersion};
 use wal_decoder::{NewRecord, Record, WalIdentity, WalStream, WalWriter, rmgr};
@@ -89,5 +89,8 @@ fn benches(c: &mut Criterion) {
     }
 }
 
-criterion_group!(decoding, benches);
-criterion_main!(decoding);
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    benches(&mut criterion);
+    criterion.final_summary();
+}

@@ -160,8 +160,8 @@ fn unprivileged_user() -> Option<(u32, u32)> {
         return None;
     }
     let passwd = fs::read_to_string(Path::new("/etc/passwd")).expect("/etc/passwd");
-    let fields = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
-    let entry = fields.filter(|fields| fields.len() > 3 && fields[0] == "postgres").next();
+    let mut fields = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let entry = fields.find(|fields| fields.len() > 3 && fields[0] == "postgres");
     let entry = entry.expect("root cannot run PostgreSQL, and there is no user postgres to run it as");
     Some((entry[2].parse().expect("a user id"), entry[3].parse().expect("a group id")))
 }
