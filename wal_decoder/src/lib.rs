@@ -41,6 +41,10 @@
 mod dump;
 mod error;
 mod image;
+#[cfg(feature = "fuzzing")]
+pub mod invariants;
+#[cfg(all(test, not(feature = "fuzzing")))]
+mod invariants;
 mod pglz;
 mod record;
 pub mod rmgr;
