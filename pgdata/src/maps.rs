@@ -51,8 +51,8 @@ pub const fn vm_blocks_for(heap_blocks: u32) -> u32 {
 #[must_use]
 pub const fn fsm_blocks_for(heap_blocks: u32) -> u32 {
     let leaf = heap_blocks / FSM_SLOTS_PER_PAGE;
-    let partly = heap_blocks % FSM_SLOTS_PER_PAGE > 0;
-    fsm_leaf_block(leaf) + if partly { 1 } else { 0 }
+    let partly = !heap_blocks.is_multiple_of(FSM_SLOTS_PER_PAGE);
+    fsm_leaf_block(leaf) + partly as u32
 }
 
 /// The block of a leaf page (`fsm_logical_to_physical`): the pages above it that come before it are counted in.

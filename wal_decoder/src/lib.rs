@@ -7,6 +7,7 @@
 //! - [`Record`] is a record taken apart: its header, the blocks it refers to ([`BlockRef`]) with their images
 //!   ([`BlockImage`], which [`restore`](BlockImage::restore)s the page) and data, and the main data;
 //! - [`rmgr`] has the numbers and names of the resource managers that records belong to;
+//! - [`Interpreter`] says what a record changes: pages, files, counters, as [`Change`](pgdata::Change)s;
 //! - [`WalWriter`] makes WAL out of [`NewRecord`]s;
 //! - [`DumpLine`] prints a record like `pg_waldump`.
 //!
@@ -41,6 +42,7 @@
 mod dump;
 mod error;
 mod image;
+mod interpret;
 #[cfg(feature = "fuzzing")]
 pub mod invariants;
 #[cfg(all(test, not(feature = "fuzzing")))]
@@ -54,6 +56,9 @@ mod writer;
 pub use dump::DumpLine;
 pub use error::WalError;
 pub use image::{BlockImage, Compression, ImageError};
+pub use interpret::{
+    Interpreter, MultiXactCreate, MultiXactMember, SmgrTruncate, VmEdit, VmOp, XactEnd, XactStatus, slru_zero_page,
+};
 pub use pglz::{PglzError, pglz_decompress};
 pub use record::{BlockHeaderError, BlockRef, Record, RecordError};
 pub use stream::{RawRecord, WalStream};

@@ -94,10 +94,10 @@ impl Interpreter {
 
 /// The blocks that the record refers to.
 fn block_changes(record: &Record<'_>, out: &mut Vec<Change>) -> Result<(), RecordError> {
+    let only_images = xlog::is_image(record);
     for block in &record.blocks {
         let restored = block.image.is_some_and(|image| image.apply);
-        let is_image_record = xlog::is_image(record);
-        if is_image_record && !restored {
+        if only_images && !restored {
             if xlog::may_lack_image(record) && block.image.is_none() {
                 continue;
             }

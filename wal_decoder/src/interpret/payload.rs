@@ -36,7 +36,11 @@ impl<'r, 'a> Payload<'r, 'a> {
     /// The next `count` bytes.
     pub(crate) fn bytes(&mut self, count: usize, what: &str) -> Result<&'a [u8], RecordError> {
         let (bytes, rest) = self.rest.split_at_checked(count).ok_or_else(|| {
-            self.error(format!("{what} needs {count} bytes, {} of {} are left", self.rest.len(), self.record.main_data.len()))
+            self.error(format!(
+                "{what} needs {count} bytes, {} of {} are left",
+                self.rest.len(),
+                self.record.main_data.len()
+            ))
         })?;
         self.rest = rest;
         Ok(bytes)
