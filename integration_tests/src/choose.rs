@@ -34,20 +34,19 @@ impl Random {
 /// them. In a stretch between two checkpoints that has noted LSNs it is the first of these; of the other stretches, up to `extra`
 /// give the end of a record chosen at random.
 ///
-/// `records` are all records from the start of the base backup's own checkpoint on; LSNs before `first` are left out.
+/// `records` are those that start at or after some record boundary past the end of the base backup: the backup's own checkpoint is
+/// where the standby starts, and does not count.
 #[must_use]
 pub fn choose_lsns(
     records: &[DumpedRecord],
     segment_size: u64,
-    first: Lsn,
     noted: &[Lsn],
     extra: usize,
     random: &mut Random,
 ) -> Vec<Lsn> {
     let mut chosen = BTreeSet::new();
     let mut free = Vec::new();
-    for stretch in stretches(records, segment_size) {
-        let ends: Vec<Lsn> = stretch.into_iter().filter(|lsn| *lsn >= first).collect();
+    for ends in stretches(records, segment_size) {
         match ends.iter().find(|lsn| noted.contains(lsn)) {
             Some(lsn) => drop(chosen.insert(*lsn)),
             None if !ends.is_empty() => free.push(ends),
@@ -95,10 +94,10 @@ mod tests {
         assert_eq!(found, vec![ends(1..4), ends(4..6), ends(6..8)]);
 
         let noted = all[3].start;
-        let chosen = choose_lsns(&all, 1 << 24, Lsn(0), &[noted], 9, &mut Random::new(1));
+        let chosen = choose_lsns(&all, 1 << 24, &[noted], 9, &mut Random::new(1));
         assert_eq!(chosen.len(), 3);
         assert_eq!(chosen[0], noted);
-        assert_eq!(choose_lsns(&all, 1 << 24, Lsn(0), &[noted], 0, &mut Random::new(1)), vec![noted]);
-        assert!(choose_lsns(&all, 1 << 24, Lsn(1 << 40), &[noted], 9, &mut Random::new(1)).is_empty());
+        assert_eq!(choose_lsns(&all, 1 << 24, &[noted], 0, &mut Random::new(1)), vec![noted]);
+        assert!(choose_lsns(&all[7..], 1 << 24, &[noted], 9, &mut Random::new(1)).is_empty());
     }
 }

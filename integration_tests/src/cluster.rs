@@ -22,6 +22,9 @@ use crate::{PgInstall, Process, RunAs};
 /// How long a server may take until it accepts connections: crash recovery included.
 const START: Duration = Duration::from_secs(120);
 
+/// What ends a session's statement that hangs, so that a test fails and does not hang too.
+const TIMEOUT: &str = "-c statement_timeout=120s";
+
 /// Settings that every cluster here has. Later ones, from [`ClusterOptions::config`], win.
 ///
 /// `wal_keep_size` keeps every segment, so that standbys find the whole history in `pg_wal`. Buffers are few, so that pages
@@ -219,7 +222,7 @@ impl Cluster {
     /// If the server refuses it.
     pub fn connect(&self, database: &str) -> Result<Client> {
         let mut config = Client::configure();
-        config.host_path(&self.sockets).port(self.port).user("postgres").dbname(database);
+        config.host_path(&self.sockets).port(self.port).user("postgres").dbname(database).options(TIMEOUT);
         config.connect(NoTls).with_context(|| format!("connecting to database {database}"))
     }
 
@@ -247,7 +250,7 @@ impl Cluster {
     #[must_use]
     pub fn client(&self, program: &str) -> Command {
         let mut command = self.install.command(program);
-        command.env("PGHOST", &self.sockets).env("PGPORT", self.port.to_string()).env("PGUSER", "postgres");
+        command.env("PGHOST", &self.sockets).env("PGPORT", self.port.to_string()).env("PGUSER", "postgres").env("PGOPTIONS", TIMEOUT);
         command
     }
 

@@ -135,11 +135,12 @@ impl Standby {
 
     fn config(&self, lsn: Lsn) -> String {
         format!(
-            "listen_addresses = ''\nunix_socket_directories = ''\nfsync = off\nhot_standby = off\nautovacuum = off\n\
+            "listen_addresses = ''\nunix_socket_directories = '{}'\nfsync = off\nhot_standby = off\nautovacuum = off\n\
              shared_buffers = 64MB\nmax_wal_size = 100GB\ncheckpoint_timeout = 1d\nmax_prepared_transactions = 100\n\
              log_checkpoints = on\nallow_in_place_tablespaces = on\n\
              restore_command = 'cp \"{}/%f\" \"%p\"'\n\
              recovery_target_lsn = '{lsn}'\nrecovery_target_inclusive = off\nrecovery_target_action = shutdown\n",
+            self.dir.display(),
             self.primary_wal.display()
         )
     }

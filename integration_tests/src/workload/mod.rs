@@ -17,6 +17,7 @@ const HEAP: &str = include_str!("heap.sql");
 const INDEXES: &str = include_str!("indexes.sql");
 const RELATIONS: &str = include_str!("relations.sql");
 const DATABASES: &str = include_str!("databases.sql");
+const CATALOGS: &str = include_str!("catalogs.sql");
 const DROP_DATABASES: &str = include_str!("drop_databases.sql");
 const XIDS: &str = include_str!("xids.sql");
 /// The database that all of it happens in, but for the databases that it makes.
@@ -71,6 +72,7 @@ impl<'a> Workload<'a> {
         self.script(RELATIONS)?;
         self.note()?;
         sessions::settle_prepared(self.cluster, self.round)?;
+        self.script(CATALOGS)?;
         self.script(DATABASES)?;
         self.note()?;
         if self.round % 2 == 1 {

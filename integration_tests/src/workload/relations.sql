@@ -73,13 +73,6 @@ BEGIN
     END LOOP;
 END $$;
 
--- The relation maps, of this database and of the shared catalogs.
-VACUUM FULL pg_class;
-VACUUM FULL pg_attribute;
-VACUUM FULL pg_database;
-REINDEX TABLE pg_type;
-VACUUM pg_catalog.pg_statistic;
-
 SELECT pg_logical_emit_message(true, 'workload', repeat('m', 20000)) \g /dev/null
 SELECT pg_logical_emit_message(false, 'workload', 'not in a transaction') \g /dev/null
 SELECT pg_create_restore_point('round ' || :round) \g /dev/null
