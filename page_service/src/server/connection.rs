@@ -12,7 +12,7 @@ use crate::wire::Wire;
 use crate::{Backend, ServiceError, SqlState};
 
 /// How long a refused client has to read why.
-const LINGER: Duration = Duration::from_secs(1);
+const LINGER: Duration = Duration::from_secs(5);
 
 /// Whether a connection is to be served.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
