@@ -137,12 +137,22 @@ impl BaseWriter {
         let layers = dir.join(LAYERS);
         storage.sync_dir(&layers).context("sync", &layers)?;
         storage.sync_dir(dir).context("sync", dir)?;
-        if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            storage.sync_dir(parent).context("sync", parent)?;
-        }
+        sync_ancestors(storage, dir)?;
         Manifest { info, consistent_lsn, layer }.switch(storage, dir)?;
         Ok(())
     }
+}
+
+/// Makes the name of `dir` durable, and those of all directories on the way to it, which may be as new. One that may not be read
+/// was not made by this program.
+fn sync_ancestors(storage: &dyn Storage, dir: &Path) -> Result<(), StorageError> {
+    for ancestor in dir.ancestors().skip(1).filter(|ancestor| !ancestor.as_os_str().is_empty()) {
+        match storage.sync_dir(ancestor) {
+            Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => break,
+            result => result.context("sync", ancestor)?,
+        }
+    }
+    Ok(())
 }
 
 /// Removes what an interrupted attach left in `dir` and tells how many files that were. Looks first: a directory with anything

@@ -1,0 +1,81 @@
+//! What was acknowledged survives a crash at any step.
+
+use page_cache::{PageCache, WalLogError};
+use pgdata::Lsn;
+
+use crate::disk::{Disk, Fault, random};
+use crate::wal::{attach, info, open};
+
+const START: Lsn = Lsn(3 << 20);
+
+/// What the sender was told to be safe, and what the log should hold.
+struct Sent {
+    bytes: Vec<u8>,
+    acknowledged: usize,
+}
+
+/// Appends, syncs and cuts off, as it comes. What is acknowledged is never cut off.
+fn work(cache: &PageCache, seed: u64, sent: &mut Sent) -> Result<(), WalLogError> {
+    let mut random = {
+        let mut seed = seed;
+        move |below: usize| random(&mut seed) as usize % below
+    };
+    for _ in 0..30 {
+        match random(5) {
+            0 => sent.acknowledged = cache.wal().sync()?.bytes_since(START) as usize,
+            1 => {
+                let keep = sent.acknowledged + random(sent.bytes.len() - sent.acknowledged + 1);
+                sent.bytes.truncate(keep);
+                cache.wal().truncate_to(Lsn(START.0 + keep as u64))?;
+            }
+            _ => {
+                let len = if random(4) == 0 { 700_000 } else { 5000 };
+                let piece: Vec<u8> = (0..len).map(|i| (seed as usize + i / 7 + sent.bytes.len()) as u8).collect();
+                let before = sent.bytes.len();
+                sent.bytes.extend_from_slice(&piece);
+                cache.wal().append(Lsn(START.0 + before as u64), &piece)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn log_bytes(cache: &PageCache) -> Vec<u8> {
+    let mut reader = cache.wal().read_from(START).unwrap();
+    let mut bytes = Vec::new();
+    while let Some((_, chunk)) = reader.next_chunk().unwrap() {
+        bytes.extend_from_slice(chunk);
+    }
+    bytes
+}
+
+#[test]
+fn acknowledged_wal_survives_a_crash_at_any_step() {
+    let mut crashes = 0;
+    for seed in 0..12 {
+        for step in 1.. {
+            let disk = Disk::default();
+            attach(&disk, info().start_lsn).unwrap();
+            let cache = open(&disk, 0);
+            disk.fault_at(disk.steps() + step, Fault::Crash);
+            let mut sent = Sent { bytes: Vec::new(), acknowledged: 0 };
+            let finished = work(&cache, seed, &mut sent).is_ok();
+            let after = disk.after_crash(seed * 7919 + step as u64);
+            let again = open(&after, 0);
+            let found = log_bytes(&again);
+            let safe = sent.acknowledged;
+            assert!(found.len() >= safe && found[..safe] == sent.bytes[..safe], "seed {seed} step {step}");
+            // The sender starts again behind what is safe.
+            again.wal().truncate_to(Lsn(START.0 + safe as u64)).unwrap();
+            again.wal().append(again.wal().end(), &[9; 3000]).unwrap();
+            again.wal().sync().unwrap();
+            let last = log_bytes(&open(&after.after_crash(step as u64), 0));
+            assert!(last.len() == safe + 3000 && last[..safe] == sent.bytes[..safe], "seed {seed} step {step}");
+            if finished {
+                break;
+            }
+            crashes += 1;
+        }
+    }
+    assert!(crashes > 200, "{crashes}");
+}

@@ -1,0 +1,10 @@
+//! The crate as a whole, on a simulated disk: against a naive model, with crashes, failures and damage.
+
+mod attach;
+mod corruption;
+mod crash;
+mod disk;
+mod ingest;
+mod model;
+mod wal;
+mod wal_log;
