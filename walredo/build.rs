@@ -106,7 +106,8 @@ fn asked_for() -> Vec<PathBuf> {
         for pg_config in env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()) {
             println!("cargo::rerun-if-changed={}", pg_config.display());
             let include = include_of(&pg_config);
-            includes.push(include.unwrap_or_else(|why| panic!("PAGESERVER_PG_CONFIGS: {}: {why}", pg_config.display())));
+            includes
+                .push(include.unwrap_or_else(|why| panic!("PAGESERVER_PG_CONFIGS: {}: {why}", pg_config.display())));
         }
     }
     includes
@@ -126,8 +127,10 @@ fn found() -> Vec<PathBuf> {
 }
 
 fn include_of(pg_config: &Path) -> Result<PathBuf, String> {
-    let output =
-        Command::new(pg_config).arg("--includedir-server").output().map_err(|error| format!("could not run it: {error}"))?;
+    let output = Command::new(pg_config)
+        .arg("--includedir-server")
+        .output()
+        .map_err(|error| format!("could not run it: {error}"))?;
     let path = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     if output.status.success() && !path.is_empty() { Ok(path.into()) } else { Err("it names no server headers".into()) }
 }

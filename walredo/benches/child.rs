@@ -6,6 +6,8 @@
 //!
 //! Reference: REFERENCE
 
+#![allow(missing_docs, reason = "criterion_group makes a public function without any")]
+
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};

@@ -54,7 +54,10 @@ impl Source {
             std::os::unix::fs::chown(source.scratch.path(), Some(uid), Some(gid)).unwrap();
         }
         let mut initdb = source.command("initdb");
-        initdb.args(["-N", "--no-locale", "-E", "UTF8", "-U", "postgres", "-D"]).arg(source.data()).args(initdb_options);
+        initdb
+            .args(["-N", "--no-locale", "-E", "UTF8", "-U", "postgres", "-D"])
+            .arg(source.data())
+            .args(initdb_options);
         succeed(initdb, "");
         let control = fs::read(source.data().join("global/pg_control")).unwrap();
         let mut file = fs::File::options().append(true).open(source.data().join("postgresql.conf")).unwrap();

@@ -182,7 +182,8 @@ fn a_server_that_gives_wrong_pages_is_refused() {
     let scratch = support::scratch();
     let program = scratch.path().join("postgres");
     // Takes a ping and a request, and answers both with zeros.
-    let script = "#!/bin/sh\nfor size in 5 100; do head -c $size >/dev/null; head -c 8192 /dev/zero; done\ncat >/dev/null\n";
+    let script =
+        "#!/bin/sh\nfor size in 5 100; do head -c $size >/dev/null; head -c 8192 /dev/zero; done\ncat >/dev/null\n";
     std::fs::write(&program, script).unwrap();
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
     let config =

@@ -22,7 +22,7 @@ CREATE INDEX t_brin ON t USING brin (id, k) WITH (pages_per_range = 2, autosumma
 
 CREATE SEQUENCE s CACHE 1;
 
-INSERT INTO t SELECT i, i % 97, 'row ' || md5(i::text) || repeat('x', i % 50), ARRAY[i % 7, i % 31, i], point(i % 100, i / 100), box(point(i % 61, i % 67), point(i % 61 + 3, i % 67 + 2)), int4range(i, i + i % 40) FROM generate_series(1, 3000) i;
+INSERT INTO t SELECT i, i % 97, 'row ' || md5(i::text) || repeat('x', i % 50), ARRAY[i % 7, i % 31, i], point(i % 100, i / 100), box(point(i % 61, i % 67), point(i % 61 + 3, i % 67 + 2)), int4range(i, i + i % 40) FROM generate_series(1, 1500) i;
 
 SELECT count(nextval('s')) FROM generate_series(1, 200);
 
@@ -42,13 +42,13 @@ DELETE FROM t WHERE id % 4 = 1;
 
 VACUUM t;
 
-INSERT INTO t SELECT i, i % 13, repeat('prefix', i % 9) || md5(i::text), ARRAY[i % 7, i % 3], point(i % 10, i % 11), box(point(i % 5, i), point(i % 5 + 9, i + 9)), int4range(i, i + 5) FROM generate_series(3001, 4500) i;
+INSERT INTO t SELECT i, i % 13, repeat('prefix', i % 9) || md5(i::text), ARRAY[i % 7, i % 3], point(i % 10, i % 11), box(point(i % 5, i), point(i % 5 + 9, i + 9)), int4range(i, i + 5) FROM generate_series(1501, 2200) i;
 
-INSERT INTO t (id, k) SELECT i, 1 FROM generate_series(4400, 4600) i ON CONFLICT (id) DO UPDATE SET k = t.k + 1000;
+INSERT INTO t (id, k) SELECT i, 1 FROM generate_series(2150, 2300) i ON CONFLICT (id) DO UPDATE SET k = t.k + 1000;
 
 UPDATE t SET k = -k;
 
-DELETE FROM t WHERE id BETWEEN 1000 AND 2500;
+DELETE FROM t WHERE id BETWEEN 500 AND 1200;
 
 SELECT brin_desummarize_range('t_brin', 0);
 
@@ -66,7 +66,7 @@ SELECT count(*) FROM t WHERE id < 500;
 
 UPDATE t SET k = id WHERE id < 200;
 
-DELETE FROM t WHERE id > 2600;
+DELETE FROM t WHERE id > 1300;
 
 VACUUM (INDEX_CLEANUP on) t;
 
@@ -74,7 +74,7 @@ CREATE TABLE big (id int, body text);
 
 ALTER TABLE big ALTER body SET STORAGE external;
 
-INSERT INTO big SELECT i, repeat(md5(i::text), 300) FROM generate_series(1, 60) i;
+INSERT INTO big SELECT i, repeat(md5(i::text), 300) FROM generate_series(1, 40) i;
 
 UPDATE big SET body = body || 'tail' WHERE id % 2 = 0;
 
@@ -82,7 +82,7 @@ DELETE FROM big WHERE id % 3 = 0;
 
 VACUUM big;
 
-CREATE TABLE c AS SELECT i AS id, i % 10 AS g, 'copied ' || i AS v FROM generate_series(1, 2000) i;
+CREATE TABLE c AS SELECT i AS id, i % 10 AS g, 'copied ' || i AS v FROM generate_series(1, 1000) i;
 
 COPY c TO PROGRAM 'cat > copied';
 
@@ -114,7 +114,7 @@ DROP TABLE parts;
 
 BEGIN;
 
-INSERT INTO c SELECT i, 0, 'rolled back' FROM generate_series(5000, 5400) i;
+INSERT INTO c SELECT i, 0, 'rolled back' FROM generate_series(5000, 5200) i;
 
 SAVEPOINT a;
 
@@ -132,6 +132,6 @@ CHECKPOINT;
 
 UPDATE c SET g = 12 WHERE id BETWEEN 100 AND 300;
 
-INSERT INTO t (id, k, arr) SELECT i, 5, ARRAY[1, 2, 3] FROM generate_series(6000, 9000) i;
+INSERT INTO t (id, k, arr) SELECT i, 5, ARRAY[1, 2, 3] FROM generate_series(6000, 7000) i;
 
 VACUUM t;

@@ -17,6 +17,8 @@ use crate::request::{Redo, RedoError, RedoRequest};
 /// How often a request is tried. A record that kills a process kills the next one as well; a process that was killed from
 /// outside, or ran into a limit because of what came before, deserves a second try.
 const TRIES: u32 = 2;
+/// Answers that a process may hold back while there is more to read (`OUTPUT_SIZE` in `postgres/protocol.c`).
+const LOST_ANSWERS: u32 = 16;
 
 /// Applies records with the redo routines of a stock PostgreSQL server, in sandboxed processes of its own.
 ///
@@ -123,7 +125,8 @@ impl PostgresRedo {
                 continue;
             }
             let rest = &requests[at..];
-            let good = rest.iter().skip(1).position(|request| self.check(request).is_err()).map_or(rest.len(), |n| n + 1);
+            let good =
+                rest.iter().skip(1).position(|request| self.check(request).is_err()).map_or(rest.len(), |n| n + 1);
             self.make_checked(&requests[at..at + good], &mut pages[at..at + good], &mut |index, error| {
                 failed(at + index, error);
             });
@@ -131,33 +134,36 @@ impl PostgresRedo {
         }
     }
 
-    /// Makes pages whose requests are in order. What a failing process was working on is tried again, alone with what follows.
+    /// Makes pages whose requests are in order: all at once, until a process fails. Which request it failed at is not known then,
+    /// because answers that it had not written yet are lost with it. So the next ones are made one by one.
     fn make_checked(&self, requests: &[RedoRequest<'_>], pages: &mut [Page], failed: &mut dyn FnMut(usize, RedoError)) {
         let mut lease = match self.lease() {
             Ok(lease) => lease,
             Err(error) => return fail_all(requests, error, failed),
         };
-        let mut at = 0;
-        let mut tries = 0;
+        let (mut at, mut one_by_one, mut tries) = (0, 0_u32, 0_u32);
         while at < requests.len() {
-            let mut dialogue = Pages { requests: &requests[at..], pages: &mut pages[at..] };
-            match self.talk(&mut lease, &mut dialogue) {
-                Ok(Ok(())) => {
-                    self.count(&requests[at..]);
-                    return;
+            let end = if one_by_one > 0 { at + 1 } else { requests.len() };
+            let mut dialogue = Pages { requests: &requests[at..end], pages: &mut pages[at..end] };
+            let (answered, failure) = match self.talk(&mut lease, &mut dialogue) {
+                Ok(Ok(())) => (end - at, None),
+                Ok(Err((answered, failure))) => (answered, Some(failure)),
+                Err(error) => {
+                    return fail_all(&requests[at..], error.into(), &mut |index, error| failed(at + index, error));
                 }
-                Ok(Err((answered, failure))) => {
-                    self.count(&requests[at..at + answered]);
-                    tries = if answered > 0 { 1 } else { tries + 1 };
-                    at += answered;
+            };
+            self.count(&requests[at..at + answered]);
+            at += answered;
+            match failure {
+                None => (one_by_one, tries) = (one_by_one.saturating_sub(1), 0),
+                Some(_) if end - at > 1 => one_by_one = LOST_ANSWERS + 1,
+                Some(failure) => {
+                    tries += 1;
                     if tries == TRIES {
                         failed(at, RedoError::child(&requests[at], failure));
                         at += 1;
-                        tries = 0;
+                        (one_by_one, tries) = (0, 0);
                     }
-                }
-                Err(error) => {
-                    return fail_all(&requests[at..], error.into(), &mut |index, error| failed(at + index, error));
                 }
             }
         }

@@ -22,10 +22,11 @@ pub(super) struct Scratch {
 impl Scratch {
     /// Makes the directory, to be read and written by the server's user.
     pub(super) fn create(parent: &Path, server: &Server) -> Result<Scratch, StartError> {
-        let root = tempfile::Builder::new()
-            .prefix("walredo-")
-            .tempdir_in(parent)
-            .map_err(|source| StartError::Io { what: "make a directory in", path: parent.to_owned(), source })?;
+        let root = tempfile::Builder::new().prefix("walredo-").tempdir_in(parent).map_err(|source| StartError::Io {
+            what: "make a directory in",
+            path: parent.to_owned(),
+            source,
+        })?;
         let scratch = Scratch { root };
         for directory in ["", "data", "data/global", "data/pg_notify", "data/pg_dynshmem"] {
             scratch.directory(directory, server)?;
