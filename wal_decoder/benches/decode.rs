@@ -10,7 +10,16 @@
 //! cargo bench -p wal_decoder --bench decode
 //! ```
 //!
-//! REFERENCE
+//! Reference, 2026-11-23, two shared cores of an AMD EPYC under heavy other load (so read the columns against each other, not as
+//! absolute speeds), optimisation level 3 with debug assertions on; medians in MiB/s:
+//!
+//! | mix | memcpy | crc | decode | parse |
+//! |---|---|---|---|---|
+//! | small | 2139 | 1286 | 146 | 101 |
+//! | images | 1429 | 1563 | 631 | 669 |
+//! | long | 1848 | 1014 | 618 | 638 |
+//!
+//! With small records the cost is per record and not per byte.
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput};
