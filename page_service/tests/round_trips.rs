@@ -58,8 +58,8 @@ proptest! {
         let page = [seed as u8; 8192];
         let pages = vec![seed as u8; 8192 * (seed % 33) as usize];
         let answer = match request.operation {
-            _ if seed % 5 == 0 => Answer::Error(&text),
-            Operation::Exists(_) => Answer::Exists(seed % 2 == 0),
+            _ if seed.is_multiple_of(5) => Answer::Error(&text),
+            Operation::Exists(_) => Answer::Exists(seed.is_multiple_of(2)),
             Operation::Size(_) => Answer::Size(seed as u32),
             Operation::Page { .. } => Answer::Page(&page),
             Operation::DatabaseSize { .. } => Answer::DatabaseSize(seed >> 1),

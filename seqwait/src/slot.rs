@@ -62,12 +62,11 @@ impl Slot {
 
     /// The outcome, or a promise to wake the task of `context` when there is one.
     pub fn poll(&self, context: &Context<'_>) -> Poll<Outcome> {
-        let old;
-        match &mut *lock(&self.state) {
+        let old = match &mut *lock(&self.state) {
             State::Done(outcome) => return Poll::Ready(*outcome),
             State::Waiting(Some(waker)) if waker.will_wake(context.waker()) => return Poll::Pending,
-            State::Waiting(waker) => old = waker.replace(context.waker().clone()),
-        }
+            State::Waiting(waker) => waker.replace(context.waker().clone()),
+        };
         // Dropping a waker runs code of its runtime: not under the lock.
         drop(old);
         Poll::Pending

@@ -76,7 +76,7 @@ pub fn made_up_page(rel: RelTag, block: u32, at: ReadLsn) -> Page {
 
 impl PageSource for Fake {
     fn exists(&self, rel: RelTag, _: ReadLsn) -> Result<bool, ServiceError> {
-        Ok(rel.rel % 2 == 0)
+        Ok(rel.rel.is_multiple_of(2))
     }
 
     fn size(&self, rel: RelTag, _: ReadLsn) -> Result<u32, ServiceError> {
