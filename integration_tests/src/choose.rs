@@ -82,7 +82,11 @@ mod tests {
 
     fn records(lines: &[&str]) -> Vec<DumpedRecord> {
         let start = |index: usize| Lsn(0x100_0100 + 0x40 * index as u64);
-        lines.iter().enumerate().map(|(index, line)| DumpedRecord { start: start(index), line: (*line).to_owned() }).collect()
+        lines
+            .iter()
+            .enumerate()
+            .map(|(index, line)| DumpedRecord { start: start(index), line: (*line).to_owned() })
+            .collect()
     }
 
     #[test]

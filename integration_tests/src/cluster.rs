@@ -172,7 +172,8 @@ impl Cluster {
         command.arg("-D").arg(&self.data);
         let mut server = Process::start("PostgreSQL", &mut command, &self.log)?;
         let pid_file = self.data.join("postmaster.pid");
-        server.wait_until("accepting connections", START, |server| Ok(is_ready(&pid_file, server.id()).then_some(())))?;
+        server
+            .wait_until("accepting connections", START, |server| Ok(is_ready(&pid_file, server.id()).then_some(())))?;
         self.server = Some(server);
         Ok(())
     }
@@ -250,7 +251,11 @@ impl Cluster {
     #[must_use]
     pub fn client(&self, program: &str) -> Command {
         let mut command = self.install.command(program);
-        command.env("PGHOST", &self.sockets).env("PGPORT", self.port.to_string()).env("PGUSER", "postgres").env("PGOPTIONS", TIMEOUT);
+        command
+            .env("PGHOST", &self.sockets)
+            .env("PGPORT", self.port.to_string())
+            .env("PGUSER", "postgres")
+            .env("PGOPTIONS", TIMEOUT);
         command
     }
 

@@ -72,7 +72,10 @@ pub struct Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Report { forks, blocks, slru_segments, slru_pages, fsm_forks, fsm_blocks, absent } = self;
-        write!(f, "{forks} relation forks with {blocks} blocks and {slru_segments} SLRU segments with {slru_pages} pages are equal, ")?;
+        write!(
+            f,
+            "{forks} relation forks with {blocks} blocks and {slru_segments} SLRU segments with {slru_pages} pages are equal, "
+        )?;
         write!(f, "{absent} dropped ones are gone ({fsm_forks} free space maps with {fsm_blocks} blocks not compared)")
     }
 }

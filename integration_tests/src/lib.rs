@@ -5,6 +5,7 @@
 //! - [`Pageserver`] is the binary under test,
 //! - [`Standby`] is the oracle: PostgreSQL restored from the same backup and stopped at an LSN,
 //! - [`Comparison`] compares its files with the pageserver's answers, every byte of every page,
+//! - [`Lab`] puts these together as most tests need them,
 //! - [`in_scratch`] gives a test its directory, and keeps it when the test fails.
 //!
 //! Servers listen on the loopback interface and on Unix sockets in the test's own directory, run as the user `postgres`
@@ -15,6 +16,7 @@ mod choose;
 mod cluster;
 mod compare;
 mod data_files;
+mod lab;
 mod pageserver;
 mod pg_install;
 mod process;
@@ -22,6 +24,7 @@ mod relay;
 mod run_as;
 mod scratch;
 mod standby;
+mod stream_source;
 mod tablespaces;
 mod waldump;
 pub mod workload;
@@ -30,6 +33,7 @@ pub use choose::{Random, choose_lsns};
 pub use cluster::{Cluster, ClusterOptions, current_lsn};
 pub use compare::{Comparison, PageSource, Report};
 pub use data_files::DataFiles;
+pub use lab::{Lab, TIMELINE};
 pub use pageserver::Pageserver;
 pub use pg_install::{PgInstall, run};
 pub use process::Process;
@@ -37,5 +41,6 @@ pub use relay::Relay;
 pub use run_as::RunAs;
 pub use scratch::in_scratch;
 pub use standby::Standby;
+pub use stream_source::StreamSource;
 pub use tablespaces::TablespaceLink;
 pub use waldump::{DumpedRecord, WalDump, end_of_record_before};

@@ -1,16 +1,15 @@
 //! The pageserver's binary under test.
 
 use std::env;
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use pgdata::Lsn;
 use rustix::process::Signal;
 
-use crate::process::POLL;
 use crate::{PgInstall, Process, RunAs};
 
 /// How long the server may take until it listens: replaying its WAL included.
@@ -90,7 +89,11 @@ impl Pageserver {
     /// If it does not run or ends with an error.
     pub fn sigterm(&mut self) -> Result<()> {
         let status = self.end(Signal::TERM)?;
-        ensure!(status.success(), "the pageserver ended with {status} after SIGTERM; its log is {}", self.log.display());
+        ensure!(
+            status.success(),
+            "the pageserver ended with {status} after SIGTERM; its log is {}",
+            self.log.display()
+        );
         Ok(())
     }
 
@@ -139,20 +142,12 @@ impl Pageserver {
         self.cli(&["attach", name, "--primary", primary]).map(drop)
     }
 
-    /// Waits until the WAL up to `lsn` can be read, looking at `status` through `read`.
+    /// Writes the configuration file; it is in force after the next start.
     ///
     /// # Errors
-    /// After `limit`, or when `read` fails.
-    pub fn wait_for(&self, lsn: Lsn, limit: Duration, mut read: impl FnMut() -> Result<Lsn>) -> Result<()> {
-        let start = std::time::Instant::now();
-        loop {
-            let at = read()?;
-            if at >= lsn {
-                return Ok(());
-            }
-            ensure!(start.elapsed() < limit, "the pageserver is at {at} and has not reached {lsn} within {limit:?}");
-            std::thread::sleep(POLL);
-        }
+    /// If it cannot be written.
+    pub fn configure(&self, text: &str) -> Result<()> {
+        Ok(fs::write(self.dir.join("pageserver.toml"), text)?)
     }
 
     /// What the running server has logged.

@@ -76,7 +76,12 @@ impl Process {
     ///
     /// # Errors
     /// If the process ends first, if `look` fails, or after `limit`; each with the end of the log.
-    pub fn wait_until<T>(&mut self, what: &str, limit: Duration, mut look: impl FnMut(&Self) -> Result<Option<T>>) -> Result<T> {
+    pub fn wait_until<T>(
+        &mut self,
+        what: &str,
+        limit: Duration,
+        mut look: impl FnMut(&Self) -> Result<Option<T>>,
+    ) -> Result<T> {
         let start = Instant::now();
         loop {
             if let Some(found) = look(self)? {

@@ -119,7 +119,8 @@ impl Standby {
         let mut server = Process::start("the standby", &mut command, &self.dir.join("log"))?;
         server.wait(REPLAY)?;
         let log = server.log_text()?;
-        let position = log.split("recovery stopping before WAL location (LSN) \"").nth(1).and_then(|rest| rest.split('"').next());
+        let position =
+            log.split("recovery stopping before WAL location (LSN) \"").nth(1).and_then(|rest| rest.split('"').next());
         let Some(position) = position else { bail!("the standby did not reach {lsn}:\n{log}") };
         let stopped: Lsn = position.parse()?;
         // Only a page header may lie between the end of one record and the start of the next.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result, bail, ensure};
-use page_service::{Answer, Client, ClientConfig, Operation, PageStream, ReadLsn, Version};
+use page_service::{Answer, Client, ClientConfig, ClientError, Operation, PageStream, ReadLsn, Version};
 use pgdata::{Lsn, PAGE_SIZE, Page, RelTag, SlruSegment};
 
 use crate::PageSource;
@@ -60,7 +60,11 @@ impl PageSource for StreamSource {
     }
 
     fn slru_pages(&mut self, segment: SlruSegment, lsn: Lsn) -> Result<Option<Vec<Page>>> {
-        let bytes = self.stream.slru_segment(segment, ReadLsn::at(lsn))?;
+        let bytes = match self.stream.slru_segment(segment, ReadLsn::at(lsn)) {
+            // There is no question whether a segment exists; the answer that it does not is an error that says so.
+            Err(ClientError::Request { text, .. }) if text.contains("does not exist at") => return Ok(None),
+            bytes => bytes?,
+        };
         ensure!(bytes.len() % PAGE_SIZE == 0, "{segment} at {lsn}: {} bytes are not whole pages", bytes.len());
         let page = |bytes: &[u8]| bytes.try_into().context("a page");
         Ok(Some(bytes.chunks(PAGE_SIZE).map(page).collect::<Result<_>>()?))

@@ -41,6 +41,7 @@ impl TablespaceLink {
             user.make_dir(&target.join(entry?.file_name()))?;
         }
         fs::remove_file(self.link()).ok();
-        symlink(target, self.link()).with_context(|| format!("pointing {} at {}", self.link().display(), target.display()))
+        symlink(target, self.link())
+            .with_context(|| format!("pointing {} at {}", self.link().display(), target.display()))
     }
 }

@@ -104,7 +104,7 @@ impl WalDump {
 #[must_use]
 pub fn end_of_record_before(start: Lsn, segment_size: u64) -> Lsn {
     let page = start.0 - start.0 % WAL_PAGE;
-    let header = if page % segment_size == 0 { LONG_HEADER } else { SHORT_HEADER };
+    let header = if page.is_multiple_of(segment_size) { LONG_HEADER } else { SHORT_HEADER };
     if start.0 - page == header { Lsn(page) } else { start }
 }
 

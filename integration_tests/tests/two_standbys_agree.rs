@@ -6,7 +6,9 @@ use std::os::unix::fs::FileExt;
 
 use anyhow::{Context, Result, ensure};
 use integration_tests::workload::{self, Workload, start_pgbench};
-use integration_tests::{Cluster, Comparison, DataFiles, Random, Standby, WalDump, choose_lsns, current_lsn, in_scratch};
+use integration_tests::{
+    Cluster, Comparison, DataFiles, Random, Standby, WalDump, choose_lsns, current_lsn, in_scratch,
+};
 use pgdata::{Lsn, Object};
 use rustix::process::Signal;
 
@@ -52,7 +54,8 @@ fn two_standbys_agree() {
 
 /// Flips one bit in the last block of the largest relation and expects the comparison to name the block.
 fn find_a_flipped_bit(lsn: Lsn, left: &DataFiles, right: &mut DataFiles, wal: &WalDump) -> Result<()> {
-    let relations = right.objects().filter(|object| matches!(object, Object::Relation(rel) if rel.fork == pgdata::Fork::Main));
+    let relations =
+        right.objects().filter(|object| matches!(object, Object::Relation(rel) if rel.fork == pgdata::Fork::Main));
     let victim = relations.max_by_key(|object| right.size(*object)).context("no relation")?;
     let block = right.size(victim).context("no size")? - 1;
     let (path, offset) = right.place(victim, block).context("no place")?;

@@ -54,27 +54,51 @@ impl<'a> Workload<'a> {
         Ok(Workload { cluster, round: 0, noted: Vec::new() })
     }
 
-    /// Works one round. Four LSNs are noted in it, each after a checkpoint, in the middle of open transactions.
+    /// Goes on with the tables that were set up before, after `rounds` rounds.
+    #[must_use]
+    pub fn resume(cluster: &'a Cluster, rounds: u32) -> Workload<'a> {
+        Workload { cluster, round: rounds, noted: Vec::new() }
+    }
+
+    /// How many rounds have been worked.
+    #[must_use]
+    pub fn rounds(&self) -> u32 {
+        self.round
+    }
+
+    /// Works one round. Four LSNs are noted in it, each after a checkpoint and two of them while transactions are open or prepared.
     ///
     /// # Errors
     /// The primary's.
     pub fn round(&mut self) -> Result<()> {
+        self.round_with(|_| Ok(()))
+    }
+
+    /// Works one round and calls `meanwhile` with 1 to 4 after each LSN noted.
+    ///
+    /// # Errors
+    /// The primary's, or that of `meanwhile`.
+    pub fn round_with(&mut self, mut meanwhile: impl FnMut(u32) -> Result<()>) -> Result<()> {
         self.round += 1;
         self.script(HEAP)?;
         sessions::lock_rows(self.cluster, self.round)?;
         let open = sessions::open_transaction(self.cluster, self.round)?;
         self.note()?;
+        meanwhile(1)?;
         self.script(INDEXES)?;
         sessions::prepare(self.cluster, self.round)?;
         self.note()?;
+        meanwhile(2)?;
         sessions::abandon(open)?;
         self.script(XIDS)?;
         self.script(RELATIONS)?;
         self.note()?;
+        meanwhile(3)?;
         sessions::settle_prepared(self.cluster, self.round)?;
         self.script(CATALOGS)?;
         self.script(DATABASES)?;
         self.note()?;
+        meanwhile(4)?;
         if self.round % 2 == 1 {
             self.script(DROP_DATABASES)?;
         }

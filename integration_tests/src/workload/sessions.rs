@@ -40,9 +40,9 @@ pub fn lock_rows(cluster: &Cluster, round: u32) -> Result<()> {
         ],
     )?;
     execute_all(&mut first, &[&format!("INSERT INTO locked_child VALUES ({round})"), "COMMIT"])?;
-    execute_all(&mut second, &[if round % 2 == 0 { "ROLLBACK" } else { "COMMIT" }])?;
+    execute_all(&mut second, &[if round.is_multiple_of(2) { "ROLLBACK" } else { "COMMIT" }])?;
     execute_all(&mut third, &["COMMIT", "VACUUM locked"])?;
-    if round % 2 == 0 {
+    if round.is_multiple_of(2) {
         execute_all(&mut third, &["VACUUM (FREEZE) locked"])?;
     }
     Ok(())
@@ -55,7 +55,9 @@ pub fn open_transaction(cluster: &Cluster, round: u32) -> Result<Client> {
         &mut client,
         &[
             "BEGIN",
-            &format!("INSERT INTO prepared SELECT i, 'never committed' FROM generate_series(-{round}000 - 300, -{round}000) i"),
+            &format!(
+                "INSERT INTO prepared SELECT i, 'never committed' FROM generate_series(-{round}000 - 300, -{round}000) i"
+            ),
             &format!("CREATE TABLE open_{round} AS SELECT generate_series(1, 2000) AS n"),
             &format!("CREATE INDEX open_index_{round} ON open_{round} (n)"),
         ],
@@ -73,7 +75,8 @@ pub fn prepare(cluster: &Cluster, round: u32) -> Result<()> {
     let mut client = cluster.connect(DATABASE)?;
     for (name, base) in [("commit", 1), ("rollback", 2)] {
         let first = round * 1000 + base * 300;
-        let insert = |from: u32| format!("INSERT INTO prepared SELECT i, '{name}' FROM generate_series({from}, {from} + 99) i");
+        let insert =
+            |from: u32| format!("INSERT INTO prepared SELECT i, '{name}' FROM generate_series({from}, {from} + 99) i");
         execute_all(
             &mut client,
             &[

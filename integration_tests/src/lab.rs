@@ -1,0 +1,103 @@
+//! A primary, a pageserver that follows it through a relay, and the comparison of the two: what most end-to-end tests need.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+use pgdata::Lsn;
+
+use crate::{
+    Cluster, ClusterOptions, Comparison, DataFiles, PageSource, Pageserver, Random, Relay, Report, Standby,
+    StreamSource, WalDump, choose_lsns, current_lsn,
+};
+
+/// The name of the timeline that a lab attaches.
+pub const TIMELINE: &str = "main";
+
+/// A primary and a pageserver, with a relay between them.
+#[derive(Debug)]
+pub struct Lab {
+    /// The server under test.
+    pub pageserver: Pageserver,
+    /// What stands between the two.
+    pub relay: Relay,
+    /// The stock server.
+    pub primary: Cluster,
+    dir: PathBuf,
+    segment_size: u64,
+    attached: Option<Lsn>,
+}
+
+impl Lab {
+    /// Starts both servers, not yet attached.
+    ///
+    /// # Errors
+    /// If one of them does not start.
+    ///
+    /// # Panics
+    /// If PostgreSQL is not installed or the pageserver has not been built.
+    pub fn start(dir: &Path, options: &ClusterOptions) -> Result<Lab> {
+        let primary = Cluster::start_new(&dir.join("primary"), options)?;
+        let relay = Relay::start(primary.port(), &dir.join("backups"))?;
+        let pageserver = Pageserver::start_new(&dir.join("pageserver"), primary.install())?;
+        let segment_size = u64::from(options.wal_segment_mb) << 20;
+        Ok(Lab { pageserver, relay, primary, dir: dir.to_owned(), segment_size, attached: None })
+    }
+
+    /// Attaches the primary as the timeline [`TIMELINE`]; LSNs that the primary comes to from now on can be compared.
+    ///
+    /// # Errors
+    /// If the pageserver refuses.
+    pub fn attach(&mut self) -> Result<()> {
+        self.pageserver.attach(TIMELINE, &self.relay.conninfo())?;
+        self.attached = Some(self.primary.current_lsn()?);
+        Ok(())
+    }
+
+    /// A page stream of the attached timeline.
+    ///
+    /// # Errors
+    /// If the pageserver refuses.
+    pub fn pages(&self) -> Result<StreamSource> {
+        StreamSource::connect(self.pageserver.address()?, TIMELINE)
+    }
+
+    /// Stops the primary and compares the pageserver with PostgreSQL at the noted LSNs and at up to `extra` random ones.
+    /// Returns what was compared at each.
+    ///
+    /// # Errors
+    /// If anything differs, or the comparison cannot be made.
+    pub fn compare(&mut self, noted: &[Lsn], extra: usize) -> Result<Vec<(Lsn, Report)>> {
+        let attached = self.attached.ok_or_else(|| anyhow::anyhow!("nothing has been attached"))?;
+        let end = current_lsn(&mut self.primary.connect("postgres")?)?;
+        let mut standby = Standby::unpack(&self.relay.base_backup()?, &self.dir.join("standby"), &self.primary)?;
+        self.primary.stop()?;
+        let wal = WalDump::new(self.primary.install(), &self.primary.data().join("pg_wal"));
+        let records = wal.records(attached, end)?;
+        let lsns = choose_lsns(&records, self.segment_size, noted, extra, &mut Random::new(end.0));
+        let missing: Vec<&Lsn> = noted.iter().filter(|lsn| !lsns.contains(lsn)).collect();
+        ensure!(missing.is_empty(), "no checkpoint lies between {missing:?} and the LSNs noted before them");
+        ensure!(!lsns.is_empty(), "there is no LSN to compare at");
+        println!("comparing at {} LSNs, {} records after the attach", lsns.len(), records.len());
+        let mut comparison = Comparison::default();
+        let mut pages = self.pages()?;
+        lsns.into_iter()
+            .map(|lsn| Ok((lsn, compare_at(lsn, &mut standby, &mut comparison, &mut pages, &wal)?)))
+            .collect()
+    }
+}
+
+fn compare_at(
+    lsn: Lsn,
+    standby: &mut Standby,
+    comparison: &mut Comparison,
+    pages: &mut dyn PageSource,
+    wal: &WalDump,
+) -> Result<Report> {
+    let start = Instant::now();
+    standby.advance(lsn)?;
+    let replayed = start.elapsed();
+    let report = comparison.at(lsn, &DataFiles::scan(&standby.data())?, pages, wal)?;
+    println!("{lsn}: {report} (PostgreSQL took {replayed:.1?}, the comparison {:.1?})", start.elapsed() - replayed);
+    Ok(report)
+}
