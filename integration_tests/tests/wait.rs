@@ -41,7 +41,7 @@ fn a_read_that_waits_too_long_says_so() {
     in_scratch("wait-limit", |dir| {
         let mut lab = Lab::start(dir, &ClusterOptions::default())?;
         lab.pageserver.sigterm()?;
-        lab.pageserver.configure("wait_timeout = 1\n")?;
+        lab.pageserver.configure("wait_timeout_seconds = 1\n")?;
         lab.pageserver.start()?;
         lab.attach()?;
         let future = Lsn(lab.primary.current_lsn()?.0 + (1 << 30)).align_up();
