@@ -1,2 +1,43 @@
-//! A storage server that keeps the whole history of an unmodified PostgreSQL.
-fn main() {}
+//! A storage server that keeps the whole history of an unmodified PostgreSQL: the command line.
+//!
+//! This program only joins crates: `repository` does the work, `page_service` speaks to clients, `walreceiver` to primaries.
+#![forbid(unsafe_code)]
+
+mod attach;
+mod backend;
+mod cleanup;
+mod cli;
+mod config;
+mod demo;
+mod engines;
+
+mod follow;
+mod hexdump;
+mod lock;
+mod logging;
+mod remote;
+mod serve;
+mod source;
+mod status;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match &cli.command {
+        Command::Serve(args) => serve::run(args),
+        Command::Demo(args) => demo::run(args),
+        Command::Remote(command) => remote::run(&cli.server, command),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("pageserver: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The command line, and the same commands as texts on the libpq port.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use pgdata::{Fork, Lsn, RelTag};
+
+/// The address that `serve` listens on and the other commands connect to unless told otherwise.
+pub const DEFAULT_ADDRESS: &str = "127.0.0.1:6400";
+
+/// A storage server that keeps the whole history of a stock PostgreSQL and reads any page as of any LSN.
+#[derive(Parser, Debug)]
+#[command(name = "pageserver", version, max_term_width = 100)]
+pub struct Cli {
+    /// The running server that a command talks to.
+    #[arg(long, global = true, value_name = "HOST:PORT", env = "PAGESERVER", default_value = DEFAULT_ADDRESS)]
+    pub server: String,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run the server on a data directory (created if it is not there).
+    Serve(ServeArgs),
+    /// Show a whole run on a temporary PostgreSQL: attach, workload, reads in the past, proof.
+    Demo(DemoArgs),
+    #[command(flatten)]
+    Remote(RemoteCommand),
+}
+
+#[derive(Args, Debug)]
+pub struct ServeArgs {
+    /// Data directory of the pageserver.
+    #[arg(short = 'D', long = "data", value_name = "DIR")]
+    pub data: PathBuf,
+    /// Address and port to listen on; port 0 takes a free one [default: 127.0.0.1:6400].
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: Option<SocketAddr>,
+    /// Configuration file [default: DIR/pageserver.toml, if it is there].
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// How log lines are written [default: text].
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line, for machines.
+    Json,
+}
+
+#[derive(Args, Debug)]
+pub struct DemoArgs {
+    /// Directory with initdb, postgres and pgbench [default: the newest supported one under /usr/lib/postgresql].
+    #[arg(long, value_name = "DIR")]
+    pub pg_bin: Option<PathBuf>,
+    /// Keep the temporary directory at the end.
+    #[arg(long)]
+    pub keep: bool,
+}
+
+/// What a running server is asked to do. `psql` sends these as queries, in the same words.
+#[derive(Subcommand, Debug)]
+pub enum RemoteCommand {
+    /// Copy a running PostgreSQL as a new timeline and follow its WAL from then on.
+    Attach(AttachArgs),
+    /// Show what the server holds and how far behind its sources it is.
+    Status,
+    /// Read one page of a relation as of an LSN.
+    Page(PageArgs),
+}
+
+#[derive(Args, Debug)]
+pub struct AttachArgs {
+    /// Name of the new timeline.
+    pub name: String,
+    /// How to connect to the primary, as a libpq connection string, with a user that may replicate.
+    #[arg(long, value_name = "CONNINFO")]
+    pub primary: String,
+    /// Name of the replication slot made on the primary [default: pageserver_ and the first digits of the timeline's id].
+    #[arg(long, value_name = "NAME")]
+    pub slot: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct PageArgs {
+    /// The timeline's name or id.
+    pub timeline: String,
+    /// The relation's files, as TABLESPACE/DATABASE/RELFILENODE: see pg_relation_filenode().
+    #[arg(value_name = "SPC/DB/REL")]
+    pub relation: RelTag,
+    /// main, fsm, vm, init, or the fork's number.
+    pub fork: Fork,
+    /// Block number, from 0.
+    pub block: u32,
+    /// The LSN, waited for if it has not arrived yet [default: the latest].
+    #[arg(long, value_name = "LSN")]
+    pub at: Option<Lsn>,
+    /// Write the 8192 bytes to this file instead of printing them ("-": standard output).
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// A query on the libpq port, parsed as a command line.
+#[derive(Parser, Debug)]
+#[command(
+    name = "",
+    no_binary_name = true,
+    disable_help_flag = true,
+    disable_version_flag = true,
+    max_term_width = 100
+)]
+pub struct Query {
+    #[command(subcommand)]
+    pub command: RemoteCommand,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definitions_are_consistent() {
+        Cli::command().debug_assert();
+        Query::command().debug_assert();
+    }
+
+    #[test]
+    fn a_query_is_a_command_line() {
+        let words = ["page", "main", "1663/5/16384", "vm", "7", "--at", "0/16B3748"];
+        let Ok(Query { command: RemoteCommand::Page(page) }) = Query::try_parse_from(words) else {
+            panic!("not parsed as a page command");
+        };
+        assert_eq!((page.fork, page.block, page.at), (Fork::Vm, 7, Some(Lsn(0x16B_3748))));
+        assert!(Query::try_parse_from(["page", "main", "x", "vm", "7"]).is_err());
+    }
+}

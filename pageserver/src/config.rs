@@ -1,0 +1,169 @@
+//! The configuration file: TOML, every setting optional, unknown ones refused.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+
+use crate::cli::{DEFAULT_ADDRESS, LogFormat, ServeArgs};
+
+/// The name of the file in the data directory.
+pub const FILE_NAME: &str = "pageserver.toml";
+
+/// All settings of a server. Flags of `serve` win over the file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Address and port of the libpq port.
+    pub listen: SocketAddr,
+    /// How log lines are written.
+    pub log_format: LogFormat,
+    /// The most client connections at a time.
+    pub max_connections: usize,
+    /// How long a read waits for an LSN that has not arrived, in seconds.
+    pub wait_timeout_seconds: f64,
+    /// How much of the newest WAL stays in memory for reads, in MiB, per timeline.
+    pub wal_window_mib: u64,
+    /// The redo engine.
+    pub redo: RedoConfig,
+    /// How PostgreSQL servers are followed.
+    pub receiver: ReceiverConfig,
+}
+
+/// `[redo]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RedoConfig {
+    /// Child processes for each version of PostgreSQL; 0 means one for each processor.
+    pub processes: usize,
+    /// Directory with the `postgres` program of a major version, as in `{ 15 = "/usr/lib/postgresql/15/bin" }`.
+    pub pg_bin: std::collections::BTreeMap<String, PathBuf>,
+    /// The user that children run as when the server runs as root, which PostgreSQL refuses.
+    pub user: Option<String>,
+}
+
+/// `[receiver]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReceiverConfig {
+    /// Positions are reported at least this often, in seconds.
+    pub status_interval_seconds: f64,
+    /// A connection on which nothing arrives for this long is given up, in seconds.
+    pub timeout_seconds: f64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            listen: DEFAULT_ADDRESS.parse().expect("a socket address"),
+            log_format: LogFormat::Text,
+            max_connections: 1000,
+            wait_timeout_seconds: 60.0,
+            wal_window_mib: 256,
+            redo: RedoConfig::default(),
+            receiver: ReceiverConfig::default(),
+        }
+    }
+}
+
+impl Default for ReceiverConfig {
+    fn default() -> Self {
+        ReceiverConfig { status_interval_seconds: 10.0, timeout_seconds: 60.0 }
+    }
+}
+
+impl Config {
+    /// The settings of a `serve` command: defaults, then the file, then the flags.
+    pub fn load(args: &ServeArgs) -> Result<Config> {
+        let mut config = match &args.config {
+            Some(file) => Self::read(file)?,
+            None => {
+                let file = args.data.join(FILE_NAME);
+                if file.exists() { Self::read(&file)? } else { Config::default() }
+            }
+        };
+        if let Some(listen) = args.listen {
+            config.listen = listen;
+        }
+        if let Some(format) = args.log_format {
+            config.log_format = format;
+        }
+        config.check()?;
+        Ok(config)
+    }
+
+    fn read(file: &Path) -> Result<Config> {
+        let text =
+            std::fs::read_to_string(file).with_context(|| format!("cannot read configuration {}", file.display()))?;
+        toml::from_str(&text).with_context(|| format!("in configuration {}", file.display()))
+    }
+
+    fn check(&self) -> Result<()> {
+        if !self.listen.ip().is_loopback() {
+            bail!(
+                "listen = {} is not a loopback address: without passwords and TLS this server answers everybody, so it listens on \
+                 loopback only (as in {DEFAULT_ADDRESS})",
+                self.listen
+            );
+        }
+        for (name, value) in [
+            ("wait_timeout_seconds", self.wait_timeout_seconds),
+            ("receiver.status_interval_seconds", self.receiver.status_interval_seconds),
+            ("receiver.timeout_seconds", self.receiver.timeout_seconds),
+        ] {
+            if !(value > 0.0 && value <= 86_400.0) {
+                bail!("{name} = {value}: expected more than 0 and at most 86400 seconds");
+            }
+        }
+        if self.max_connections == 0 {
+            bail!("max_connections = 0: expected at least 1");
+        }
+        Ok(())
+    }
+
+    /// How long a read waits for an LSN that has not arrived.
+    pub fn wait_timeout(&self) -> Duration {
+        Duration::from_secs_f64(self.wait_timeout_seconds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config> {
+        let config: Config = toml::from_str(text)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    #[test]
+    fn an_empty_file_means_the_defaults() {
+        let config = parse("").expect("defaults");
+        assert_eq!(config.listen.to_string(), DEFAULT_ADDRESS);
+        assert_eq!(config.wait_timeout(), Duration::from_secs(60));
+    }
+
+    #[test]
+    fn settings_are_read() {
+        let config =
+            parse("listen = '127.0.0.1:1'\n[redo]\nprocesses = 3\npg_bin = { 15 = '/pg/bin' }\n").expect("valid");
+        assert_eq!(config.redo.processes, 3);
+        assert_eq!(config.redo.pg_bin["15"], PathBuf::from("/pg/bin"));
+    }
+
+    #[test]
+    fn mistakes_are_refused_with_their_name() {
+        for (text, part) in [
+            ("listn = 1", "listn"),
+            ("listen = '0.0.0.0:6400'", "loopback"),
+            ("wait_timeout_seconds = 0", "wait_timeout_seconds"),
+            ("max_connections = 0", "max_connections"),
+        ] {
+            let error = format!("{:#}", parse(text).expect_err(text));
+            assert!(error.contains(part), "{error}");
+        }
+    }
+}

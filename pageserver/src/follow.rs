@@ -1,0 +1,157 @@
+//! Following a primary: a thread that receives its WAL into a timeline.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use pgdata::Lsn;
+use repository::Timeline;
+use serde::{Deserialize, Serialize};
+use walreceiver::{
+    BoxError, Outcome, Positions, Primary, ReceiverStatus, SlotName, StopHandle, StreamOptions, WalSink,
+};
+
+use crate::config::ReceiverConfig;
+
+/// The file in a timeline's directory that says whom it follows.
+const FILE_NAME: &str = "primary.json";
+
+/// Whom a timeline follows.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// The connection string, with its password if it has one.
+    pub conninfo: String,
+    /// The replication slot on the primary.
+    pub slot: String,
+}
+
+impl Source {
+    /// Keeps it in a timeline's directory, readable by this user alone.
+    pub fn save(&self, dir: &Path) -> Result<()> {
+        let path = dir.join(FILE_NAME);
+        let temporary = path.with_extension("tmp");
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&temporary)
+            .with_context(|| format!("cannot write {}", temporary.display()))?;
+        file.write_all(&serde_json::to_vec(self)?)?;
+        file.sync_all()?;
+        fs::rename(&temporary, &path).with_context(|| format!("cannot write {}", path.display()))?;
+        fs::File::open(dir)?.sync_all()?;
+        Ok(())
+    }
+
+    /// Reads it again. `None` if the timeline follows nobody.
+    pub fn load(dir: &Path) -> Result<Option<Source>> {
+        let path = dir.join(FILE_NAME);
+        match fs::read(&path) {
+            Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes).with_context(|| format!("in {}", path.display()))?)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+        }
+    }
+
+    /// The server, as the receiver wants it.
+    pub fn primary(&self) -> Result<Primary> {
+        Ok(Primary::parse(&self.conninfo)?)
+    }
+}
+
+/// The thread that receives one timeline's WAL. Dropping it stops it.
+pub struct Follower {
+    status: ReceiverStatus,
+    stop: StopHandle,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Follower {
+    /// Starts to follow.
+    pub fn start(timeline: Arc<Timeline>, source: &Source, config: &ReceiverConfig) -> Result<Follower> {
+        let primary = source.primary()?;
+        let info = timeline.info();
+        let mut options = StreamOptions::new(info.pg_timeline);
+        options.slot = Some(SlotName::new(source.slot.as_str())?);
+        options.system_id = Some(info.system_id);
+        options.version = Some(info.version);
+        options.status_interval = Duration::from_secs_f64(config.status_interval_seconds);
+        options.receiver_timeout = Duration::from_secs_f64(config.timeout_seconds);
+
+        let (status, stop) = (ReceiverStatus::new(), StopHandle::new());
+        let (thread_status, thread_stop) = (status.clone(), stop.clone());
+        let thread = std::thread::Builder::new()
+            .name(format!("follow {}", timeline.name()))
+            .spawn(move || follow(&timeline, &primary, &options, &thread_stop, &thread_status))
+            .context("cannot start the receiver's thread")?;
+        Ok(Follower { status, stop, thread: Some(thread) })
+    }
+
+    /// What the receiver is doing.
+    pub fn status(&self) -> walreceiver::StatusSnapshot {
+        self.status.snapshot()
+    }
+
+    /// Whether the thread has come to an end by a panic: then the status says nothing.
+    pub fn is_dead(&self) -> bool {
+        self.thread.as_ref().is_some_and(JoinHandle::is_finished)
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.stop.stop();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("a receiver's thread has panicked");
+        }
+    }
+}
+
+fn follow(timeline: &Timeline, primary: &Primary, options: &StreamOptions, stop: &StopHandle, status: &ReceiverStatus) {
+    let name = timeline.name();
+    let mut sink = TimelineSink { timeline };
+    match walreceiver::stream(primary, options, &mut sink, stop, status) {
+        Ok(Outcome::Stopped) => tracing::info!(name, "no longer following the primary"),
+        Ok(Outcome::TimelineEnded(switch)) => tracing::error!(
+            name,
+            timeline = switch.timeline,
+            next = switch.next_timeline,
+            at = %switch.switch_lsn,
+            "the primary went on with another timeline, which cannot be followed yet; what was received stays readable"
+        ),
+        Err(error) => tracing::error!(
+            name,
+            %error,
+            "stopped following the primary; what was received stays readable; cure the cause and start the pageserver again"
+        ),
+    }
+}
+
+/// Hands WAL on to the timeline.
+struct TimelineSink<'a> {
+    timeline: &'a Timeline,
+}
+
+impl WalSink for TimelineSink<'_> {
+    fn start_lsn(&self) -> Lsn {
+        self.timeline.ingest().resume_lsn()
+    }
+
+    fn write(&mut self, lsn: Lsn, wal: &[u8]) -> Result<(), BoxError> {
+        Ok(self.timeline.ingest().write(lsn, wal)?)
+    }
+
+    fn flush(&mut self) -> Result<Positions, BoxError> {
+        let progress = self.timeline.ingest().flush()?;
+        Ok(Positions { written: progress.written, flushed: progress.flushed, applied: progress.applied })
+    }
+}

@@ -1,0 +1,145 @@
+//! The commands that talk to a running server, as a person at a terminal wants them.
+
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use indicatif::{ProgressBar, ProgressStyle};
+use page_service::{Client, ClientConfig, ClientError, QueryItem, Row};
+
+use crate::attach::{CATCH_UP, CHECKPOINT, COPY, READY};
+use crate::cli::{AttachArgs, PageArgs, RemoteCommand};
+use crate::hexdump;
+
+/// Runs a command on the server at `address`.
+pub fn run(address: &str, command: &RemoteCommand) -> Result<()> {
+    let mut client = connect(address)?;
+    match command {
+        RemoteCommand::Attach(args) => attach(&mut client, args),
+        RemoteCommand::Status => status(&mut client),
+        RemoteCommand::Page(args) => page(&mut client, args),
+    }
+}
+
+/// A connection, or what to do about there being none.
+pub fn connect(address: &str) -> Result<Client> {
+    Client::connect(address, &ClientConfig::default()).map_err(|error| {
+        let hint = matches!(error, ClientError::Connect(_));
+        let error = anyhow!(error).context(format!("no pageserver at {address}"));
+        if hint {
+            error.context("start one with: pageserver serve -D DIR, or name another with --server HOST:PORT")
+        } else {
+            error
+        }
+    })
+}
+
+fn quote(word: &str) -> Result<String> {
+    Ok(shlex::try_quote(word).with_context(|| format!("{word:?} cannot be sent"))?.into_owned())
+}
+
+fn attach(client: &mut Client, args: &AttachArgs) -> Result<()> {
+    let mut query = format!("attach {} --primary {}", quote(&args.name)?, quote(&args.primary)?);
+    if let Some(slot) = &args.slot {
+        query += &format!(" --slot {}", quote(slot)?);
+    }
+    let mut progress = Progress::new();
+    for item in client.query(&query)? {
+        match item.inspect_err(|_| progress.bar.abandon())? {
+            QueryItem::Row(row) => progress.show(&row),
+            QueryItem::Notice(notice) => progress.bar.println(notice.to_string()),
+            QueryItem::Columns(_) | QueryItem::Complete(_) => {}
+        }
+    }
+    println!("attached {}: it can be read now, and follows its primary. See: pageserver status", args.name);
+    Ok(())
+}
+
+/// The bar on a terminal; elsewhere a line for each phase.
+struct Progress {
+    bar: ProgressBar,
+    phase: String,
+}
+
+impl Progress {
+    fn new() -> Self {
+        let bar = ProgressBar::new_spinner();
+        bar.enable_steady_tick(Duration::from_millis(100));
+        Progress { bar, phase: String::new() }
+    }
+
+    fn show(&mut self, row: &Row) {
+        let phase = row.text(0).unwrap_or_default();
+        if phase != self.phase {
+            self.phase = phase.to_owned();
+            self.begin(phase);
+        }
+        if let (Some(done), Some(total)) = (row.int8(1), row.int8(2)) {
+            self.bar.set_length(total.max(0) as u64);
+            self.bar.set_position(done.max(0) as u64);
+        }
+    }
+
+    fn begin(&self, phase: &str) {
+        let text = match phase {
+            CHECKPOINT => "waiting for the primary's checkpoint",
+            COPY => "copying the primary's files",
+            CATCH_UP => "receiving the WAL written meanwhile",
+            READY => return self.bar.finish_and_clear(),
+            other => other,
+        };
+        if !std::io::stderr().is_terminal() {
+            eprintln!("{text}");
+        }
+        let template = match phase {
+            CHECKPOINT => "{spinner} {msg} {elapsed}",
+            _ => "{msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta} left",
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            self.bar.set_style(style);
+        }
+        self.bar.set_message(text.to_owned());
+        self.bar.reset();
+    }
+}
+
+/// Each timeline as a paragraph: too many columns for a table that fits a terminal.
+fn status(client: &mut Client) -> Result<()> {
+    let result = client.query_all("status")?;
+    if result.rows.is_empty() {
+        println!("no timelines yet: make one with pageserver attach NAME --primary CONNINFO");
+    }
+    let width = result.columns.iter().map(|column| column.name.len()).max().unwrap_or(0);
+    for (number, row) in result.rows.iter().enumerate() {
+        if number > 0 {
+            println!();
+        }
+        for (index, column) in result.columns.iter().enumerate() {
+            let value = row.text(index).unwrap_or_default();
+            if !value.is_empty() {
+                println!("{:width$}  {value}", column.name);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn page(client: &mut Client, args: &PageArgs) -> Result<()> {
+    let mut query = format!("page {} {} {} {}", quote(&args.timeline)?, args.relation, args.fork.name(), args.block);
+    if let Some(lsn) = args.at {
+        query += &format!(" --at {lsn}");
+    }
+    let result = client.query_all(&query)?;
+    let row = result.rows.first().context("the server sent no page")?;
+    let (lsn, page) = (row.text(0).unwrap_or_default(), row.bytea(1).context("the server sent no page")?);
+    match &args.output {
+        None => print!("{}", hexdump::page(&page)),
+        Some(path) if path == Path::new("-") => std::io::stdout().lock().write_all(&page)?,
+        Some(path) => {
+            std::fs::write(path, &page).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+    }
+    eprintln!("{} block {} as of {lsn}", args.relation.with_fork(args.fork), args.block);
+    Ok(())
+}

@@ -1,0 +1,63 @@
+//! `serve`: the running server, from its lock to its last word.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use page_service::Server;
+use repository::{Options, Repository};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::backend::Pageserver;
+use crate::cli::ServeArgs;
+use crate::config::Config;
+use crate::engines::ConfiguredEngines;
+use crate::lock::DirectoryLock;
+use crate::{cleanup, logging};
+
+/// How long clients may take over their first messages.
+const STARTUP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Runs until SIGTERM or SIGINT.
+pub fn run(args: &ServeArgs) -> Result<()> {
+    let config = Config::load(args)?;
+    logging::start(config.log_format);
+    // Before anything is started, so that no signal is missed.
+    let mut signals = Signals::new([SIGTERM, SIGINT]).context("cannot handle signals")?;
+    std::fs::create_dir_all(&args.data).with_context(|| format!("cannot make {}", args.data.display()))?;
+    let _lock = DirectoryLock::take(&args.data)?;
+
+    let service = page_service::Config {
+        max_connections: config.max_connections,
+        startup_timeout: STARTUP_TIMEOUT,
+        ..page_service::Config::default()
+    };
+    let server = Server::bind(config.listen, service).with_context(|| format!("cannot listen on {}", config.listen))?;
+
+    let engines = ConfiguredEngines::new(config.redo.clone());
+    let options = Options { window_bytes: (config.wal_window_mib as usize) << 20 };
+    let repository = Repository::open(&args.data, Box::new(engines.clone()), options)
+        .with_context(|| format!("cannot open data directory {}", args.data.display()))?;
+    cleanup::unfinished_attaches(&repository);
+    let pageserver = Arc::new(Pageserver::new(config, repository));
+    pageserver.follow_all()?;
+
+    let handle = server.serve(pageserver.clone()).context("cannot start the listener's thread")?;
+    announce(&handle.local_addr().to_string())?;
+
+    let signal = signals.forever().next();
+    tracing::info!(?signal, "stopping");
+    pageserver.stop();
+    handle.shutdown();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Tells on standard output that clients can connect now: for whoever started the server and waits for it.
+fn announce(address: &str) -> Result<()> {
+    tracing::info!(address, "ready");
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "listening on {address}").and_then(|()| stdout.flush()).context("cannot write to standard output")
+}

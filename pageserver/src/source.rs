@@ -1,0 +1,89 @@
+//! A timeline as page streams see it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use page_service::{PageSource, ReadLsn, ServiceError, SqlState};
+use pgdata::{Fork, Lsn, Object, Page, PageKey, RelTag, SlruSegment};
+use repository::{LookupError, ReadError, StateError, Timeline};
+
+/// Reads of one timeline, with the time that a read may wait.
+pub struct TimelineSource {
+    pub timeline: Arc<Timeline>,
+    pub wait: Duration,
+}
+
+impl TimelineSource {
+    /// The LSN to read at: see [`ReadLsn`] for the rule. Waits for it if it has not arrived.
+    pub fn resolve(&self, at: ReadLsn) -> Result<Lsn, ServiceError> {
+        let last = self.timeline.last_record_lsn();
+        if at.not_modified_since > last {
+            self.timeline.wait_for(at.not_modified_since, self.wait).map_err(service_error)?;
+            return Ok(at.not_modified_since);
+        }
+        Ok(last.min(at.request))
+    }
+}
+
+impl PageSource for TimelineSource {
+    fn exists(&self, rel: RelTag, at: ReadLsn) -> Result<bool, ServiceError> {
+        let lsn = self.resolve(at)?;
+        self.timeline.exists(rel, lsn).map_err(service_error)
+    }
+
+    fn size(&self, rel: RelTag, at: ReadLsn) -> Result<u32, ServiceError> {
+        let lsn = self.resolve(at)?;
+        let object = Object::Relation(rel);
+        match self.timeline.size(object, lsn).map_err(service_error)? {
+            Some(blocks) => Ok(blocks),
+            // These forks come and go without anybody being told.
+            None if matches!(rel.fork, Fork::Fsm | Fork::Vm) => Ok(0),
+            None => Err(service_error(ReadError::Missing { object, lsn })),
+        }
+    }
+
+    fn page(&self, rel: RelTag, block: u32, at: ReadLsn, page: &mut Page) -> Result<(), ServiceError> {
+        let lsn = self.resolve(at)?;
+        match self.timeline.get_page(PageKey::relation(rel, block), lsn, page) {
+            // The protocol's rule: behind a relation's end there are zero pages, as PostgreSQL has them while it extends one.
+            Err(ReadError::Lookup(LookupError::Beyond { .. })) => {
+                page.fill(0);
+                Ok(())
+            }
+            other => other.map_err(service_error),
+        }
+    }
+
+    fn database_size(&self, db: u32, at: ReadLsn) -> Result<u64, ServiceError> {
+        let lsn = self.resolve(at)?;
+        let size = self.timeline.database_size(db, lsn).map_err(service_error)?;
+        size.ok_or_else(|| {
+            ServiceError::new(SqlState::UNDEFINED_OBJECT, format!("database {db} does not exist at {lsn}"))
+        })
+    }
+
+    fn slru_segment(&self, segment: SlruSegment, at: ReadLsn) -> Result<Vec<u8>, ServiceError> {
+        let lsn = self.resolve(at)?;
+        self.timeline.slru_segment(segment, lsn).map_err(service_error)
+    }
+}
+
+/// A read's error in the terms of the protocol.
+pub fn service_error(error: ReadError) -> ServiceError {
+    let code = match &error {
+        ReadError::Timeout { .. } => SqlState::QUERY_CANCELED,
+        ReadError::Shutdown => SqlState::ADMIN_SHUTDOWN,
+        ReadError::Missing { .. } | ReadError::Lookup(LookupError::NoObject { .. } | LookupError::Beyond { .. }) => {
+            SqlState::UNDEFINED_OBJECT
+        }
+        ReadError::State(error) | ReadError::Lookup(LookupError::Lsn(error)) => match error {
+            StateError::NotYet { .. } | StateError::BeforeConsistent { .. } => {
+                SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE
+            }
+            _ => SqlState::DATA_CORRUPTED,
+        },
+        ReadError::Lookup(_) | ReadError::CopyDepth { .. } => SqlState::DATA_CORRUPTED,
+        ReadError::Redo(_) => SqlState::INTERNAL_ERROR,
+    };
+    ServiceError::new(code, error.to_string())
+}

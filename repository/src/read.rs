@@ -1,0 +1,148 @@
+//! The read path: wait for the LSN, look the page up, redo it.
+
+use std::time::Duration;
+
+use page_cache::{Base, Lookup, WaitError};
+use pgdata::{
+    ClusterState, Lsn, Object, PAGE_SIZE, Page, PageKey, RelTag, SlruSegment, page_is_new, set_page_checksum,
+};
+use walredo::{RedoRecord, RedoRequest};
+
+use crate::{ReadError, Timeline};
+
+/// A database made by copying files is a copy of another at some LSN, which may be one again. Deeper than this is damage.
+const MAX_COPIES: usize = 64;
+
+impl Timeline {
+    /// Waits until all WAL up to `lsn` has been received.
+    ///
+    /// # Errors
+    /// [`ReadError::Timeout`], [`ReadError::Shutdown`].
+    pub fn wait_for(&self, lsn: Lsn, timeout: Duration) -> Result<(), ReadError> {
+        self.cache.wait_for(lsn, timeout).map_err(|error| match error {
+            WaitError::Timeout { .. } => {
+                ReadError::Timeout { wanted: lsn, last: self.last_record_lsn(), waited: timeout }
+            }
+            WaitError::Shutdown { .. } => ReadError::Shutdown,
+        })
+    }
+
+    /// Reads a page as it was at `lsn`, which must have been received.
+    ///
+    /// The page is what a standby that stopped there has on disk: with page checksums switched on in the cluster, it carries the right
+    /// one.
+    ///
+    /// # Errors
+    /// [`ReadError`]; the content of `page` does not matter then.
+    pub fn get_page(&self, key: PageKey, lsn: Lsn, page: &mut Page) -> Result<(), ReadError> {
+        self.make_page(key, lsn, page)?;
+        if let Object::Relation(_) = key.object
+            && self.checksums
+            && !page_is_new(page)
+        {
+            set_page_checksum(page, key.block);
+        }
+        Ok(())
+    }
+
+    /// Goes down through copied databases to a base, and up again with the records of each.
+    fn make_page(&self, key: PageKey, lsn: Lsn, page: &mut Page) -> Result<(), ReadError> {
+        let mut above: Vec<(PageKey, Lookup)> = Vec::new();
+        let (mut at_key, mut at_lsn) = (key, lsn);
+        let mut has_base = loop {
+            if above.len() > MAX_COPIES {
+                return Err(ReadError::CopyDepth { key, lsn, limit: MAX_COPIES });
+            }
+            let lookup = match above.is_empty() {
+                true => self.cache.lookup(at_key, at_lsn, page)?,
+                false => self.cache.lookup_template(at_key, at_lsn, page)?,
+            };
+            let base = lookup.base;
+            above.push((at_key, lookup));
+            match base {
+                Base::Page | Base::Zero => break true,
+                Base::None => break false,
+                Base::Other { key, lsn } => (at_key, at_lsn) = (key, lsn),
+            }
+        };
+        while let Some((key, lookup)) = above.pop() {
+            self.apply(key, has_base, &lookup, page)?;
+            has_base = true;
+        }
+        Ok(())
+    }
+
+    fn apply(&self, key: PageKey, has_base: bool, lookup: &Lookup, page: &mut Page) -> Result<(), ReadError> {
+        if lookup.records.is_empty() {
+            return Ok(());
+        }
+        let records: Vec<RedoRecord<'_>> =
+            lookup.records.iter().map(|record| RedoRecord { lsn: record.lsn(), bytes: record }).collect();
+        let version = self.cache.info().version;
+        Ok(self.redo.redo(&RedoRequest { version, key, has_base, records: &records }, page)?)
+    }
+
+    /// How many blocks an object has at `lsn`; `None` if it does not exist.
+    ///
+    /// # Errors
+    /// If `lsn` cannot be read at.
+    pub fn size(&self, object: Object, lsn: Lsn) -> Result<Option<u32>, ReadError> {
+        Ok(self.cache.size(object, lsn)?)
+    }
+
+    /// All relation forks and SLRU segments that exist at `lsn`, with their sizes in blocks, in no particular order.
+    ///
+    /// # Errors
+    /// If `lsn` cannot be read at.
+    pub fn objects(&self, lsn: Lsn) -> Result<Vec<(Object, u32)>, ReadError> {
+        Ok(self.cache.objects(lsn)?)
+    }
+
+    /// The bytes of all forks of all relations of a database, over all tablespaces; `None` if there is no such
+    /// database.
+    ///
+    /// # Errors
+    /// If `lsn` cannot be read at.
+    pub fn database_size(&self, db: u32, lsn: Lsn) -> Result<Option<u64>, ReadError> {
+        Ok(self.cache.database_size(db, lsn)?)
+    }
+
+    /// A whole SLRU segment: each of its pages of 8192 bytes. Empty if it does not exist.
+    ///
+    /// # Errors
+    /// If `lsn` cannot be read at, or a page cannot be made.
+    pub fn slru_segment(&self, segment: SlruSegment, lsn: Lsn) -> Result<Vec<u8>, ReadError> {
+        let object = Object::Slru(segment);
+        let blocks = self.size(object, lsn)?.ok_or(ReadError::Missing { object, lsn })?;
+        let mut bytes = vec![0; blocks as usize * PAGE_SIZE];
+        let (pages, _) = bytes.as_chunks_mut::<PAGE_SIZE>();
+        for (block, page) in (0..).zip(pages) {
+            self.get_page(PageKey { object, block }, lsn, page)?;
+        }
+        Ok(bytes)
+    }
+
+    /// Whether a fork exists at `lsn`.
+    ///
+    /// # Errors
+    /// If `lsn` cannot be read at.
+    pub fn exists(&self, rel: RelTag, lsn: Lsn) -> Result<bool, ReadError> {
+        Ok(self.size(Object::Relation(rel), lsn)?.is_some())
+    }
+
+    /// A small file, by its path relative to the data directory, as it was at `lsn`.
+    ///
+    /// # Errors
+    /// If `lsn` cannot be read at, or the file is damaged.
+    pub fn blob(&self, name: &str, lsn: Lsn) -> Result<Option<Vec<u8>>, ReadError> {
+        Ok(self.cache.blob(name, lsn)?)
+    }
+
+    /// The cluster's state at `lsn`: settings and counters.
+    ///
+    /// # Errors
+    /// If `lsn` cannot be read at.
+    pub fn cluster(&self, lsn: Lsn) -> Result<ClusterState, ReadError> {
+        Ok(self.cache.cluster(lsn)?)
+    }
+}

@@ -1,0 +1,275 @@
+//! Tenants, and the timelines in them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use page_cache::{ManifestError, OpenError, Options, TimelineInfo};
+
+use crate::names::{self, DEFAULT_TENANT};
+use crate::timeline::NAME_FILE;
+use crate::{Attach, AttachTimelineError, Engines, Id, OpenTimelineError, RepositoryError, Timeline};
+
+const TENANTS: &str = "tenants";
+const TIMELINES: &str = "timelines";
+const TENANT_FILE: &str = "tenant.json";
+
+/// All that a data directory holds.
+///
+/// ```text
+/// DIR/tenants/<id>/tenant.json                          the tenant's name
+/// DIR/tenants/<id>/timelines/<id>/branch.json           the branch's name
+/// DIR/tenants/<id>/timelines/<id>/versions/             image layers and WAL: see the crate page_cache
+/// ```
+pub struct Repository {
+    engines: Box<dyn Engines>,
+    options: Options,
+    tenant: Tenant,
+    unfinished: Vec<PathBuf>,
+    state: RwLock<State>,
+}
+
+/// The one tenant that there is so far.
+struct Tenant {
+    id: Id,
+    name: String,
+    dir: PathBuf,
+}
+
+#[derive(Default)]
+struct State {
+    timelines: BTreeMap<Id, Arc<Timeline>>,
+    /// Names of attaches that are under way: taken, but not to be read.
+    attaching: BTreeMap<String, Id>,
+}
+
+impl Repository {
+    /// Opens a data directory; an empty or missing one becomes a repository with the tenant `default` and no timeline.
+    ///
+    /// Timelines are brought up to the end of the WAL that they have. What an interrupted attach left behind is not opened: see [`Repository::unfinished`].
+    ///
+    /// # Errors
+    /// If anything in it is damaged or cannot be read.
+    pub fn open(dir: &Path, engines: Box<dyn Engines>, options: Options) -> Result<Arc<Repository>, RepositoryError> {
+        let tenant = open_tenant(&dir.join(TENANTS))?;
+        let mut repository =
+            Repository { engines, options, tenant, unfinished: Vec::new(), state: RwLock::new(State::default()) };
+        for entry in subdirectories(&repository.timelines_dir())? {
+            repository.open_timeline_at(&entry)?;
+        }
+        Ok(Arc::new(repository))
+    }
+
+    fn timelines_dir(&self) -> PathBuf {
+        self.tenant.dir.join(TIMELINES)
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn open_timeline_at(&mut self, dir: &Path) -> Result<(), RepositoryError> {
+        let Some(id) = id_of(dir) else {
+            tracing::warn!(dir = %dir.display(), "not a timeline: left alone");
+            return Ok(());
+        };
+        let name = names::read(&dir.join(NAME_FILE))?.unwrap_or_else(|| id.to_string());
+        match self.adopt(id, &name, dir) {
+            Err(OpenTimelineError::Cache(OpenError::Manifest {
+                source: ManifestError::NotATimeline { .. }, ..
+            })) => {
+                tracing::warn!(%id, name, "an attach was interrupted; what it left behind is no timeline");
+                self.unfinished.push(dir.to_owned());
+                Ok(())
+            }
+            Err(source) => Err(RepositoryError::Open { id, source: Box::new(source) }),
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// Opens a complete timeline and makes it visible.
+    pub(crate) fn adopt(&self, id: Id, name: &str, dir: &Path) -> Result<Arc<Timeline>, OpenTimelineError> {
+        let timeline = Arc::new(Timeline::open(id, name, dir, &self.options, &*self.engines)?);
+        tracing::info!(%id, name, last_record_lsn = %timeline.last_record_lsn(), "timeline is open");
+        let mut state = self.write();
+        state.attaching.remove(name);
+        state.timelines.insert(id, Arc::clone(&timeline));
+        Ok(timeline)
+    }
+
+    /// Removes what an attach that came to nothing has written.
+    pub(crate) fn discard(&self, id: Id, dir: &Path) {
+        if let Err(error) = remove(dir) {
+            tracing::error!(%id, %error, "cannot remove an unfinished attach; the next start will try again");
+        }
+        self.write().attaching.retain(|_, attaching| *attaching != id);
+    }
+
+    /// The tenant's name and id.
+    #[must_use]
+    pub fn tenant(&self) -> (&str, Id) {
+        (&self.tenant.name, self.tenant.id)
+    }
+
+    /// All timelines, by id.
+    #[must_use]
+    pub fn timelines(&self) -> Vec<Arc<Timeline>> {
+        self.read().timelines.values().cloned().collect()
+    }
+
+    /// Finds a timeline. Tenant and timeline are given by name or id.
+    ///
+    /// # Errors
+    /// [`RepositoryError::NoTenant`], [`RepositoryError::NoTimeline`].
+    pub fn timeline(&self, tenant: &str, timeline: &str) -> Result<Arc<Timeline>, RepositoryError> {
+        if tenant != self.tenant.name && tenant.parse() != Ok(self.tenant.id) {
+            return Err(RepositoryError::NoTenant(tenant.to_owned()));
+        }
+        let state = self.read();
+        let found = match timeline.parse::<Id>() {
+            Ok(id) => state.timelines.get(&id),
+            Err(_) => state.timelines.values().find(|t| t.name() == timeline),
+        };
+        found.cloned().ok_or_else(|| RepositoryError::NoTimeline(timeline.to_owned()))
+    }
+
+    /// Takes a name for a new timeline, before anything is asked of its source. The name is free again when the answer is dropped
+    /// without [`Reservation::attach`], or the attach fails.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Exists`], [`RepositoryError::Name`].
+    pub fn reserve(self: &Arc<Self>, name: &str) -> Result<Reservation, RepositoryError> {
+        names::check(name)?;
+        let id = Id::random().map_err(|e| RepositoryError::io("make an id in", &self.tenant.dir, e))?;
+        let mut state = self.write();
+        if state.attaching.contains_key(name) || state.timelines.values().any(|t| t.name() == name) {
+            return Err(RepositoryError::Exists(name.to_owned()));
+        }
+        state.attaching.insert(name.to_owned(), id);
+        drop(state);
+        Ok(Reservation { repository: Arc::clone(self), id, name: name.to_owned(), used: false })
+    }
+
+    /// The directories of attaches that had not come to their end when the repository was opened. They are nothing any more but
+    /// disk space; whoever put something of his own into them can look at it before he removes them.
+    #[must_use]
+    pub fn unfinished(&self) -> &[PathBuf] {
+        &self.unfinished
+    }
+
+    /// Removes one of [`Repository::unfinished`].
+    ///
+    /// # Errors
+    /// If a file cannot be removed.
+    pub fn remove_unfinished(&self, dir: &Path) -> Result<(), RepositoryError> {
+        if self.unfinished.iter().any(|unfinished| unfinished == dir) { remove(dir) } else { Ok(()) }
+    }
+
+    /// Ends all present and future waits.
+    pub fn shutdown(&self) {
+        for timeline in self.timelines() {
+            timeline.shutdown();
+        }
+    }
+}
+
+impl fmt::Debug for Repository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Repository").field("dir", &self.tenant.dir).finish_non_exhaustive()
+    }
+}
+
+/// A name taken for a timeline to come.
+#[derive(Debug)]
+pub struct Reservation {
+    repository: Arc<Repository>,
+    id: Id,
+    name: String,
+    used: bool,
+}
+
+impl Reservation {
+    /// The id that the timeline will have.
+    #[must_use]
+    pub fn id(&self) -> Id {
+        self.id
+    }
+
+    /// The directory that the timeline will have; it is made here. An interrupted attach takes it away with it.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn make_dir(&self) -> Result<PathBuf, RepositoryError> {
+        let dir = self.repository.timelines_dir().join(self.id.to_string());
+        fs::create_dir_all(&dir).map_err(|e| RepositoryError::io("make", &dir, e))?;
+        Ok(dir)
+    }
+
+    /// Begins to take a base backup.
+    ///
+    /// # Errors
+    /// If files cannot be made.
+    pub fn attach(mut self, info: TimelineInfo) -> Result<Attach, AttachTimelineError> {
+        let dir = self.make_dir()?;
+        let attach = Attach::new(Arc::clone(&self.repository), self.id, self.name.clone(), dir, info)?;
+        self.used = true;
+        Ok(attach)
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if !self.used {
+            let dir = self.repository.timelines_dir().join(self.id.to_string());
+            self.repository.discard(self.id, &dir);
+        }
+    }
+}
+
+/// Finds the tenant, or makes the default one.
+fn open_tenant(tenants: &Path) -> Result<Tenant, RepositoryError> {
+    fs::create_dir_all(tenants).map_err(|e| RepositoryError::io("make", tenants, e))?;
+    for dir in subdirectories(tenants)? {
+        if let (Some(id), Some(name)) = (id_of(&dir), names::read(&dir.join(TENANT_FILE))?) {
+            return Ok(Tenant { id, name, dir });
+        }
+    }
+    let id = Id::random().map_err(|e| RepositoryError::io("make an id in", tenants, e))?;
+    let dir = tenants.join(id.to_string());
+    let timelines = dir.join(TIMELINES);
+    fs::create_dir_all(&timelines).map_err(|e| RepositoryError::io("make", &timelines, e))?;
+    names::write(&dir.join(TENANT_FILE), DEFAULT_TENANT)?;
+    names::sync_directory(tenants)?;
+    Ok(Tenant { id, name: DEFAULT_TENANT.to_owned(), dir })
+}
+
+fn id_of(dir: &Path) -> Option<Id> {
+    dir.file_name()?.to_str()?.parse().ok()
+}
+
+/// The directories in a directory, in the order of their names.
+fn subdirectories(dir: &Path) -> Result<Vec<PathBuf>, RepositoryError> {
+    let io = |error| RepositoryError::io("list", dir, error);
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).map_err(io)? {
+        let entry = entry.map_err(io)?;
+        if entry.file_type().map_err(io)?.is_dir() {
+            found.push(entry.path());
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn remove(dir: &Path) -> Result<(), RepositoryError> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(RepositoryError::io("remove", dir, error)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,116 @@
+//! One timeline: a history of a cluster, and the engine that makes its pages.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use page_cache::{Options, PageCache, TimelineInfo};
+use pgdata::{ClusterState, ControlFile, Lsn};
+use walredo::Redo;
+
+use crate::{Engines, Id, Ingest, OpenTimelineError};
+
+/// The file with the branch's name in a timeline's directory.
+pub(crate) const NAME_FILE: &str = "branch.json";
+/// The directory of versions (image layers and WAL) in a timeline's directory.
+pub(crate) const VERSIONS: &str = "versions";
+
+/// A history of a cluster, read at any LSN.
+pub struct Timeline {
+    id: Id,
+    name: String,
+    dir: PathBuf,
+    pub(crate) cache: Arc<PageCache>,
+    pub(crate) redo: Arc<dyn Redo>,
+    /// Whether pages carry checksums. No record can change that: switching them needs a cluster that is shut down.
+    pub(crate) checksums: bool,
+    ingest: Mutex<Ingest>,
+}
+
+impl Timeline {
+    pub(crate) fn open(
+        id: Id,
+        name: &str,
+        dir: &Path,
+        options: &Options,
+        engines: &dyn Engines,
+    ) -> Result<Timeline, OpenTimelineError> {
+        let cache = PageCache::open(&dir.join(VERSIONS), *options)?;
+        let control_bytes = cache.base_blob("global/pg_control")?.ok_or(OpenTimelineError::NoControlFile)?;
+        let control = ControlFile::parse(&control_bytes)?;
+        let checksums = control.data_checksums();
+        let redo = engines.engine(cache.info().version, &control_bytes).map_err(OpenTimelineError::Engine)?;
+        let initial = ClusterState::new(control);
+        cache.set_initial_cluster(initial.clone());
+        let cache = Arc::new(cache);
+        let ingest = Ingest::recover(Arc::clone(&cache), initial)?;
+        Ok(Timeline {
+            id,
+            name: name.to_owned(),
+            dir: dir.to_owned(),
+            cache,
+            redo,
+            checksums,
+            ingest: Mutex::new(ingest),
+        })
+    }
+
+    /// The timeline's id.
+    #[must_use]
+    pub fn id(&self) -> Id {
+        self.id
+    }
+
+    /// The branch's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The timeline's directory. Files other than this crate's own may be kept in it.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// What the timeline is a history of.
+    #[must_use]
+    pub fn info(&self) -> &TimelineInfo {
+        self.cache.info()
+    }
+
+    /// The end of the last record that readers can see.
+    #[must_use]
+    pub fn last_record_lsn(&self) -> Lsn {
+        self.cache.last_record_lsn()
+    }
+
+    /// The first LSN that can be read at: the end of the base backup.
+    #[must_use]
+    pub fn consistent_lsn(&self) -> Lsn {
+        self.cache.consistent_lsn()
+    }
+
+    /// What the timeline holds, in numbers.
+    #[must_use]
+    pub fn status(&self) -> page_cache::Status {
+        self.cache.status()
+    }
+
+    /// The write path, for as long as the guard is held.
+    pub fn ingest(&self) -> MutexGuard<'_, Ingest> {
+        // After a panic in the middle of a write the guard's next user begins again at the last whole record.
+        self.ingest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends all present and future waits for LSNs.
+    pub fn shutdown(&self) {
+        self.cache.shutdown();
+    }
+}
+
+impl fmt::Debug for Timeline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Timeline").field("id", &self.id).field("name", &self.name).finish_non_exhaustive()
+    }
+}
