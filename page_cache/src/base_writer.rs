@@ -146,7 +146,8 @@ impl BaseWriter {
 /// Makes the name of `dir` durable, and those of all directories on the way to it, which may be as new. One that may not be read
 /// was not made by this program.
 fn sync_ancestors(storage: &dyn Storage, dir: &Path) -> Result<(), StorageError> {
-    for ancestor in dir.ancestors().skip(1).filter(|ancestor| !ancestor.as_os_str().is_empty()) {
+    for ancestor in dir.ancestors().skip(1) {
+        let ancestor = if ancestor.as_os_str().is_empty() { Path::new(".") } else { ancestor };
         match storage.sync_dir(ancestor) {
             Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => break,
             result => result.context("sync", ancestor)?,

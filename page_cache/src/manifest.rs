@@ -67,12 +67,12 @@ pub enum ManifestError {
     #[error("the manifest is damaged: {0}")]
     Json(#[from] serde_json::Error),
     /// The content does not have the checksum that was written with it.
-    #[error("the manifest is damaged: its content has CRC {got:08X}, but {expected:08X} was written with it")]
+    #[error("the manifest is damaged: its content has CRC {got}, but {expected:?} was written with it")]
     Crc {
         /// Of the content as read.
-        got: u32,
+        got: String,
         /// In the file.
-        expected: u32,
+        expected: String,
     },
     /// Written by another version of this program.
     #[error("the manifest has format {0}, only {FORMAT} is known")]
@@ -130,12 +130,19 @@ impl Manifest {
 
     pub fn parse(bytes: &[u8]) -> Result<Manifest, ManifestError> {
         let envelope: Envelope = serde_json::from_slice(bytes)?;
-        let body = envelope.timeline;
-        let got = body.crc();
-        if format!("{got:08x}") != envelope.crc32c {
-            let expected = u32::from_str_radix(&envelope.crc32c, 16).unwrap_or(0);
-            return Err(ManifestError::Crc { got, expected });
+        let got = format!("{:08x}", envelope.timeline.crc());
+        if got != envelope.crc32c {
+            return Err(ManifestError::Crc { got, expected: envelope.crc32c });
         }
+        Self::from_body(envelope.timeline)
+    }
+
+    /// [`Manifest::parse`] without a look at the checksum, which a fuzzer would never get right.
+    pub fn parse_unchecked(bytes: &[u8]) -> Result<Manifest, ManifestError> {
+        Self::from_body(serde_json::from_slice::<Envelope>(bytes)?.timeline)
+    }
+
+    fn from_body(body: Body) -> Result<Manifest, ManifestError> {
         if body.format != FORMAT {
             return Err(ManifestError::Format(body.format));
         }

@@ -42,7 +42,7 @@ pub(super) struct ImageBlob {
 
 /// The index of a layer file, in memory: a few dozen bytes for each file that the cluster had.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct LayerIndex {
+pub(crate) struct LayerIndex {
     pub(super) objects: BTreeMap<Object, ImageObject>,
     pub(super) blobs: BTreeMap<String, ImageBlob>,
 }

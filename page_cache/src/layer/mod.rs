@@ -40,7 +40,7 @@ mod reader;
 mod writer;
 
 pub use format::LayerFormatError;
-pub use index::LayerIndex;
+pub(crate) use index::LayerIndex;
 pub(crate) use index::max_blocks;
 pub use reader::LayerError;
 pub(crate) use reader::{Expected, ImageLayer};

@@ -168,7 +168,7 @@ impl Disk {
         let inner = self.inner();
         let mut names = inner.durable_names.clone();
         for op in &inner.pending {
-            if random(&mut seed) % 2 == 0 {
+            if random(&mut seed).is_multiple_of(2) {
                 apply_name(&mut names, op);
             }
         }

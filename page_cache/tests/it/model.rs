@@ -101,7 +101,9 @@ impl Model {
     fn apply(&mut self, lsn: Lsn, change: &Change) {
         match change {
             Change::Page { key, effect } => self.page(lsn, *key, *effect),
-            Change::Create(object) => drop(self.objects.entry(*object).or_default()),
+            Change::Create(object) => {
+                self.objects.entry(*object).or_default();
+            }
             Change::Truncate { object, blocks } => {
                 if let Some(pages) = self.objects.get_mut(object) {
                     pages.truncate(*blocks as usize);
@@ -127,7 +129,10 @@ impl Model {
         let there = self.objects.get(&key.object).is_some_and(|pages| (key.block as usize) < pages.len());
         match effect {
             PageEffect::ModifyIfPresent if !there => return,
-            PageEffect::Modify if !there => return drop(self.objects.entry(key.object).or_default()),
+            PageEffect::Modify if !there => {
+                self.objects.entry(key.object).or_default();
+                return;
+            }
             _ => {}
         }
         let pages = self.objects.entry(key.object).or_default();
