@@ -47,8 +47,11 @@ pub(crate) fn explain(error: ServerError, asked: Asked<'_>) -> Error {
         // invalid_authorization_specification (also "no pg_hba.conf entry"), invalid_password
         "28000" | "28P01" => Error::AuthenticationFailed(error),
         "42501" => Error::NoReplicationPermission(error),
-        // With wal_level = minimal the server starts only with max_wal_senders = 0, and then refuses us in these words.
-        "53300" if error.message.contains("max_wal_senders (currently 0)") => Error::ReplicationDisabled(error),
+        // With wal_level = minimal the server starts only with max_wal_senders = 0, and then refuses us with "(currently 0)" after the setting's name,
+        // which 17 and later put in quotes.
+        "53300" if error.message.contains("max_wal_senders") && error.message.contains(" 0)") => {
+            Error::ReplicationDisabled(error)
+        }
         "53300" => Error::TooManyConnections(error),
         _ => explain_in_context(error, asked),
     }
@@ -86,5 +89,38 @@ fn explain_in_context(error: Box<ServerError>, asked: Asked<'_>) -> Error {
                 _ => Error::Server { command: "START_REPLICATION", source: error },
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(code: &str, message: &str) -> ServerError {
+        let (severity, code, message) = ("FATAL".to_owned(), code.to_owned(), message.to_owned());
+        ServerError { severity, code, message, detail: None, hint: None }
+    }
+
+    #[test]
+    fn no_senders_at_all_is_another_matter_than_none_left() {
+        let words = |name: &str, limit: u32| {
+            let text = format!("number of requested standby connections exceeds {name} (currently {limit})");
+            explain(error("53300", &text), Asked::Login)
+        };
+        for name in ["max_wal_senders", "\"max_wal_senders\""] {
+            assert!(matches!(words(name, 0), Error::ReplicationDisabled(_)));
+            assert!(matches!(words(name, 10), Error::TooManyConnections(_)));
+        }
+        assert!(matches!(
+            explain(error("53300", "sorry, too many clients already"), Asked::Login),
+            Error::TooManyConnections(_)
+        ));
+    }
+
+    #[test]
+    fn an_unknown_code_is_told_as_it_is() {
+        let asked = Asked::Stream { slot: Some("s"), start: Lsn(1), timeline: 1, server_timeline: 1 };
+        let told = explain(error("XX000", "oops"), asked);
+        assert!(matches!(&told, Error::Server { source, .. } if source.message == "oops") && !told.is_transient());
     }
 }
