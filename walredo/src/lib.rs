@@ -41,7 +41,9 @@
 #![forbid(unsafe_code)]
 
 mod child;
+mod inprocess;
 mod request;
 
 pub use child::{ChildFailure, PostgresRedo, PostgresRedoConfig, RedoStats, StartError};
+pub use inprocess::Routed;
 pub use request::{Redo, RedoError, RedoRecord, RedoRequest};

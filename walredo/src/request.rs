@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use pgdata::{Lsn, Page, PageKey, PgVersion};
+use wal_decoder::rmgr::rmgr_name;
+use wal_decoder::{ImageError, RecordError};
 
 use crate::child::{ChildFailure, StartError};
 
@@ -118,6 +120,64 @@ pub enum RedoError {
         length: usize,
         /// The longest allowed.
         limit: usize,
+    },
+    /// A record of the chain is malformed.
+    #[error("page {key}: {source}")]
+    Record {
+        /// The page.
+        key: PageKey,
+        /// What is wrong with the record, with its LSN.
+        source: Box<RecordError>,
+    },
+    /// A full-page image does not make a page.
+    #[error("page {key}: the image in the record ending at {lsn} ({} info {info:#04X}): {source}", rmgr_name(*rmid))]
+    Image {
+        /// The page.
+        key: PageKey,
+        /// The record's end.
+        lsn: Lsn,
+        /// Its resource manager.
+        rmid: u8,
+        /// Its `xl_info`.
+        info: u8,
+        /// What is wrong.
+        source: ImageError,
+    },
+    /// A record of the chain does nothing to this page.
+    #[error("page {key}: the record ending at {lsn} ({} info {info:#04X}) does not change it", rmgr_name(*rmid))]
+    NotApplicable {
+        /// The page.
+        key: PageKey,
+        /// The record's end.
+        lsn: Lsn,
+        /// Its resource manager.
+        rmid: u8,
+        /// Its `xl_info`.
+        info: u8,
+    },
+    /// The first record of a chain without a base page changes a page that must be there.
+    #[error("page {key}: the record ending at {lsn} ({} info {info:#04X}) needs a base page", rmgr_name(*rmid))]
+    NoBase {
+        /// The page.
+        key: PageKey,
+        /// The record's end.
+        lsn: Lsn,
+        /// Its resource manager.
+        rmid: u8,
+        /// Its `xl_info`.
+        info: u8,
+    },
+    /// The record is not one that can be applied without a redo process, and there is none.
+    #[error("page {key}: no engine for the record ending at {lsn} ({} info {info:#04X})", rmgr_name(*rmid))]
+    NoEngine {
+        /// The page.
+        key: PageKey,
+        /// The record's end.
+        lsn: Lsn,
+        /// Its resource manager.
+        rmid: u8,
+        /// Its `xl_info`.
+        info: u8,
     },
 }
 
