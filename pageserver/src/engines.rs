@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use pgdata::{ControlFile, PgVersion};
 use repository::Engines;
-use walredo::{PostgresRedo, PostgresRedoConfig, Redo};
+use walredo::{PostgresRedo, PostgresRedoConfig, Redo, Routed};
 
 use crate::config::RedoConfig;
 
@@ -61,6 +61,6 @@ impl Engines for ConfiguredEngines {
                 pool
             }
         };
-        Ok(pool)
+        Ok(Arc::new(Routed::new(pool)))
     }
 }
