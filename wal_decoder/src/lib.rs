@@ -56,6 +56,8 @@ mod writer;
 pub use dump::DumpLine;
 pub use error::WalError;
 pub use image::{BlockImage, Compression, ImageError};
+#[cfg(feature = "fuzzing")]
+pub use interpret::interpreter_state_is_its_changes;
 pub use interpret::{
     Interpreter, MultiXactCreate, MultiXactMember, SmgrTruncate, VmEdit, VmOp, XactEnd, XactStatus, slru_zero_page,
 };

@@ -2,6 +2,8 @@
 
 mod files;
 mod heap;
+#[cfg(any(test, feature = "fuzzing"))]
+mod invariants;
 mod multixact;
 mod payload;
 mod slru;
@@ -11,6 +13,8 @@ mod xact;
 mod xlog;
 
 pub use heap::{VmEdit, VmOp};
+#[cfg(feature = "fuzzing")]
+pub use invariants::interpreter_state_is_its_changes;
 pub use multixact::{MultiXactCreate, MultiXactMember};
 pub use slru::slru_zero_page;
 pub use smgr::SmgrTruncate;

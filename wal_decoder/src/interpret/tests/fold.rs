@@ -1,31 +1,22 @@
 //! Invariants over any records.
 
-use pgdata::{Change, ClusterState, Fork, PgVersion};
+use pgdata::{Change, Fork, PgVersion};
 use proptest::prelude::*;
 
+use crate::interpret::invariants::{folded, interpreter_state_is_its_changes};
 use crate::interpret::testing::*;
 use crate::rmgr::*;
 use crate::{Interpreter, Record};
 
-/// What a reader of the changes has as the state: the last whole one and what came after it.
-fn folded(mut state: ClusterState, changes: &[Change]) -> ClusterState {
-    for change in changes {
-        state = match change {
-            Change::Cluster(whole) => (**whole).clone(),
-            Change::NextXid(next) => state.with_next_xid(*next),
-            Change::NextMulti { multi, offset } => state.with_next_multi(*multi, *offset),
-            _ => state,
-        };
-    }
-    state
-}
+/// Resource manager, `xl_info`, transaction, main data, blocks (id, fork, number).
+type Parts = (u8, u8, u32, Vec<u8>, Vec<(u8, u8, u32)>);
 
 fn any_version() -> impl Strategy<Value = PgVersion> {
     prop::sample::select(PgVersion::ALL.to_vec())
 }
 
 /// Records that are mostly nonsense, with heads that are often right.
-fn any_record() -> impl Strategy<Value = (u8, u8, u32, Vec<u8>, Vec<(u8, u8, u32)>)> {
+fn any_record() -> impl Strategy<Value = Parts> {
     let rmid = prop_oneof![0_u8..22, Just(128)];
     let word = prop_oneof![0_u32..4, 900_u32..1100, any::<u32>()];
     let data = prop::collection::vec(word, 0..30).prop_map(|words| Bytes::default().u32s(&words).0);
@@ -33,7 +24,7 @@ fn any_record() -> impl Strategy<Value = (u8, u8, u32, Vec<u8>, Vec<(u8, u8, u32
     (rmid, any::<u8>(), prop_oneof![Just(0_u32), 900_u32..1100, any::<u32>()], data, blocks)
 }
 
-fn build<'a>(version: PgVersion, parts: &'a (u8, u8, u32, Vec<u8>, Vec<(u8, u8, u32)>)) -> Record<'a> {
+fn build<'a>(version: PgVersion, parts: &'a Parts) -> Record<'a> {
     let (rmid, info, xid, data, blocks) = parts;
     let mut made = record(version, *rmid, *info, data);
     made.xid = *xid;
@@ -68,6 +59,11 @@ proptest! {
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_fuzzed_invariant_holds(input in prop::collection::vec(any::<u8>(), 0..600)) {
+        interpreter_state_is_its_changes(&input);
     }
 
     #[test]

@@ -118,7 +118,7 @@ fn commit_timestamps_have_time_and_origin() {
 fn the_first_page_of_commit_timestamps_may_come_with_the_setting() {
     let setting = Raw::new(RM_XLOG_ID, 0x60, words(&[1, 2, 3, 4, 5, 6, 0x101]));
     let page = key(SlruKind::CommitTs, 1);
-    assert_eq!(*apply(V, page, None, &[setting.clone()]).unwrap(), [0; 8192]);
+    assert_eq!(*apply(V, page, None, std::slice::from_ref(&setting)).unwrap(), [0; 8192]);
     assert_eq!(*apply(V, page, Some(&[3; 8192]), &[setting]).unwrap(), [3; 8192]);
 }
 
@@ -132,7 +132,7 @@ fn a_multixact_writes_its_own_and_the_next_ones_offset() {
 #[test]
 fn the_next_offset_may_make_its_page() {
     let record = create(2047, 100, &[(9, 0)]);
-    let next = apply(V, key(SlruKind::MultiXactOffsets, 1), None, &[record.clone()]).unwrap();
+    let next = apply(V, key(SlruKind::MultiXactOffsets, 1), None, std::slice::from_ref(&record)).unwrap();
     assert_eq!(next[..8], words(&[101, 0]));
     let own = apply(V, key(SlruKind::MultiXactOffsets, 0), Some(&[0; 8192]), &[record]).unwrap();
     assert_eq!(own[8184..], words(&[0, 100]));
@@ -141,7 +141,7 @@ fn the_next_offset_may_make_its_page() {
 #[test]
 fn ids_and_offsets_go_around_their_circles() {
     let record = create(u32::MAX, u32::MAX, &[(9, 5)]);
-    let first = apply(V, key(SlruKind::MultiXactOffsets, 0), Some(&[0; 8192]), &[record.clone()]).unwrap();
+    let first = apply(V, key(SlruKind::MultiXactOffsets, 0), Some(&[0; 8192]), std::slice::from_ref(&record)).unwrap();
     assert_eq!(first[..12], words(&[0, 1, 0]));
     let last_page = u32::MAX / 1636;
     let members = apply(V, key(SlruKind::MultiXactMembers, last_page), Some(&[0; 8192]), &[record]).unwrap();
@@ -151,7 +151,7 @@ fn ids_and_offsets_go_around_their_circles() {
 #[test]
 fn members_lie_in_groups() {
     let record = create(5, 1634, &[(0x0101, 1), (0x0202, 2), (0x0303, 3)]);
-    let first = apply(V, key(SlruKind::MultiXactMembers, 0), Some(&[0; 8192]), &[record.clone()]).unwrap();
+    let first = apply(V, key(SlruKind::MultiXactMembers, 0), Some(&[0; 8192]), std::slice::from_ref(&record)).unwrap();
     assert_eq!(first[8160..8164], [0, 0, 1, 2]);
     assert_eq!(first[8172..8180], words(&[0x0101, 0x0202]));
     let second = apply(V, key(SlruKind::MultiXactMembers, 1), Some(&[0; 8192]), &[record]).unwrap();
