@@ -31,6 +31,9 @@ pub enum Base {
 /// The way to a page: a base, and the records to apply to it.
 #[derive(Debug)]
 pub struct Lookup {
+    /// The page that the records name. It is another one than was asked for if that one's database was copied and nothing has
+    /// happened to the page since: then the records are those of the template's page.
+    pub key: PageKey,
     /// What the first record applies to; the page itself if there is no record.
     pub base: Base,
     /// Whole records in the order in which they apply, none newer than the LSN asked for.
@@ -125,7 +128,7 @@ impl PageCache {
     }
 
     fn find(&self, key: PageKey, lsn: Lsn, page: &mut Page) -> Result<Lookup, LookupError> {
-        let (base, found) = self.plan(key, lsn).map_err(|error| match error {
+        let (named, base, found) = self.plan(key, lsn).map_err(|error| match error {
             TrailError::NoObject => LookupError::NoObject { object: key.object, lsn },
             TrailError::Beyond { size } => LookupError::Beyond { key, lsn, size },
             TrailError::NoBase { key: changed, record } => LookupError::NoBase { key, lsn, changed, record },
@@ -144,18 +147,18 @@ impl PageCache {
         };
         let records = found.into_iter().map(|found| self.fetch(found));
         let records = records.collect::<Result<_, _>>().map_err(|source| LookupError::Wal { key, lsn, source })?;
-        Ok(Lookup { base, records })
+        Ok(Lookup { key: named, base, records })
     }
 
     /// Everything that needs the lock.
-    fn plan(&self, key: PageKey, lsn: Lsn) -> Result<(PlanBase, Vec<Found>), TrailError> {
+    fn plan(&self, key: PageKey, lsn: Lsn) -> Result<(PageKey, PlanBase, Vec<Found>), TrailError> {
         let state = self.read_state();
-        let Trail { base, records } = state.index.trail(key, lsn)?;
+        let Trail { key, base, records } = state.index.trail(key, lsn)?;
         let found = records.into_iter().map(|place| {
             let here = state.window.get(place.lsn, place.position, place.len as usize);
             here.map_or(Found::OnDisk(place), Found::Here)
         });
-        Ok((base, found.collect()))
+        Ok((key, base, found.collect()))
     }
 
     fn fetch(&self, found: Found) -> Result<RecordBytes, WalLogError> {

@@ -47,7 +47,7 @@ impl Timeline {
 
     /// Goes down through copied databases to a base, and up again with the records of each.
     fn make_page(&self, key: PageKey, lsn: Lsn, page: &mut Page) -> Result<(), ReadError> {
-        let mut above: Vec<(PageKey, Lookup)> = Vec::new();
+        let mut above: Vec<Lookup> = Vec::new();
         let (mut at_key, mut at_lsn) = (key, lsn);
         let mut has_base = loop {
             if above.len() > MAX_COPIES {
@@ -58,28 +58,28 @@ impl Timeline {
                 false => self.cache.lookup_template(at_key, at_lsn, page)?,
             };
             let base = lookup.base;
-            above.push((at_key, lookup));
+            above.push(lookup);
             match base {
                 Base::Page | Base::Zero => break true,
                 Base::None => break false,
                 Base::Other { key, lsn } => (at_key, at_lsn) = (key, lsn),
             }
         };
-        while let Some((key, lookup)) = above.pop() {
-            self.apply(key, has_base, &lookup, page)?;
+        while let Some(lookup) = above.pop() {
+            self.apply(has_base, &lookup, page)?;
             has_base = true;
         }
         Ok(())
     }
 
-    fn apply(&self, key: PageKey, has_base: bool, lookup: &Lookup, page: &mut Page) -> Result<(), ReadError> {
+    fn apply(&self, has_base: bool, lookup: &Lookup, page: &mut Page) -> Result<(), ReadError> {
         if lookup.records.is_empty() {
             return Ok(());
         }
         let records: Vec<RedoRecord<'_>> =
             lookup.records.iter().map(|record| RedoRecord { lsn: record.lsn(), bytes: record }).collect();
         let version = self.cache.info().version;
-        Ok(self.redo.redo(&RedoRequest { version, key, has_base, records: &records }, page)?)
+        Ok(self.redo.redo(&RedoRequest { version, key: lookup.key, has_base, records: &records }, page)?)
     }
 
     /// How many blocks an object has at `lsn`; `None` if it does not exist.

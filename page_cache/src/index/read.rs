@@ -33,6 +33,8 @@ pub(crate) enum PlanBase {
 /// The way to a page: a base and records, oldest first.
 #[derive(Debug)]
 pub(crate) struct Trail {
+    /// The page that the records name: the one asked for, or one of the template that its database was copied from.
+    pub key: PageKey,
     pub base: PlanBase,
     pub records: Vec<RecordPlace>,
 }
@@ -127,14 +129,14 @@ impl Index {
         for version in alive {
             records.push(version);
             if version.effect() == PageEffect::Replace {
-                return Ok(trail(PlanBase::Replaced, &records));
+                return Ok(trail(key, PlanBase::Replaced, &records));
             }
         }
         let base = base_of(key, cut, history);
         if base == PlanBase::Zero {
             self.check_zero_base(key, lsn, &mut records)?;
         }
-        Ok(trail(base, &records))
+        Ok(trail(key, base, &records))
     }
 
     /// A record that needs a page finds none where nothing made one. Before the database is consistent recovery passes over such
@@ -200,6 +202,6 @@ fn base_of(key: PageKey, cut: Option<Cut>, history: &ObjectHistory) -> PlanBase 
     }
 }
 
-fn trail(base: PlanBase, newest_first: &[&Version]) -> Trail {
-    Trail { base, records: newest_first.iter().rev().map(|version| version.place()).collect() }
+fn trail(key: PageKey, base: PlanBase, newest_first: &[&Version]) -> Trail {
+    Trail { key, base, records: newest_first.iter().rev().map(|version| version.place()).collect() }
 }
