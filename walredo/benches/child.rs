@@ -4,14 +4,14 @@
 //! and 0, 9 or 99 inserts of 8-byte tuples. "synchronous" is one request after the other from one thread (criterion's estimate of
 //! the time per page); "pipelined" is `redo_batch` over 256 such requests. Run with `cargo bench -p walredo`.
 //!
-//! Reference, 2026-11-23, PostgreSQL 15.20, two shared cores that were busy with other builds at the time (load 8), so these are
-//! upper bounds:
+//! Reference, 2026-11-23, PostgreSQL 15.20, two shared cores that other builds kept busy at the time (load 5): a process switch waits
+//! for them, so the synchronous figures are upper bounds.
 //!
 //! | records | synchronous | pipelined |
 //! |---|---|---|
-//! | 1 | 30 µs | 130k pages/s |
-//! | 10 | 39 µs | 97k pages/s, 1.0M records/s |
-//! | 100 | 98 µs | 24k pages/s, 2.4M records/s |
+//! | 1 | 23 µs | 244k pages/s |
+//! | 10 | 28 µs | 140k pages/s, 1.4M records/s |
+//! | 100 | 38 µs | 37k pages/s, 3.7M records/s |
 
 #![allow(missing_docs, reason = "criterion_group makes a public function without any")]
 
