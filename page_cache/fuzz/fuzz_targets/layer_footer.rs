@@ -2,5 +2,5 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    page_cache::fuzzing::layer_footer_round_trips(bytes);
+    let _ = page_cache::fuzzing::layer_footer_round_trips(bytes);
 });
