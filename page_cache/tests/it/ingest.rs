@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use page_cache::{AdvanceError, Batch, IngestError, IngestFault, LookupError, ReadError, WaitError};
+use page_cache::{AdvanceError, Base, Batch, IngestError, IngestFault, LookupError, ReadError, WaitError};
 use pgdata::{Change, DbTag, Fork, Lsn, PAGE_SIZE, PageEffect, PageKey};
 
 use crate::disk::Disk;
@@ -127,6 +127,20 @@ fn a_copy_that_depends_on_the_order_within_its_record_is_refused() {
             "{error}"
         );
     }
+}
+
+#[test]
+fn a_record_that_cuts_a_page_off_and_makes_it_again_is_its_only_version() {
+    let (_disk, cache, mut wal) = fresh(1 << 20);
+    let record = wal.record(10);
+    append_rest(&cache, &wal);
+    let object = rel(1663, 1, 100, Fork::Main);
+    let extend = change(3, PageEffect::ModifyOrExtend);
+    let changes = [extend.clone(), Change::Truncate { object, blocks: 1 }, extend];
+    cache.ingest(record.start, record.lsn, &record.bytes, &changes).unwrap();
+    cache.advance(record.lsn).unwrap();
+    let found = cache.lookup(PageKey { object, block: 3 }, record.lsn, &mut [0; PAGE_SIZE]).unwrap();
+    assert_eq!((found.base, found.records.len()), (Base::Zero, 1));
 }
 
 #[test]
