@@ -90,7 +90,7 @@ pub use index::IngestFault;
 pub use ingest::{AdvanceError, IngestError};
 pub use layer::{LayerContentError, LayerError, LayerFormatError};
 pub use lookup::{Base, Lookup, LookupError};
-pub use manifest::{ManifestError, TimelineInfo};
+pub use manifest::{MANIFEST, ManifestError, TimelineInfo};
 pub use seqwait::WaitError;
 pub use status::Status;
 pub use storage::{FileSystem, Storage, StorageError, StorageFile};

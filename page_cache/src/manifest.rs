@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::storage::{Context, Storage, StorageError, read_file, write_all_at};
 
-/// The name of the manifest in a timeline's directory.
-pub(crate) const MANIFEST: &str = "timeline.json";
+/// The name of the manifest in a timeline's directory: the file that makes it one. Who takes a timeline away removes it first.
+pub const MANIFEST: &str = "timeline.json";
 /// Where the next manifest is written before it takes the place of the old one.
 pub(crate) const MANIFEST_TMP: &str = "timeline.json.tmp";
 const FORMAT: u32 = 1;

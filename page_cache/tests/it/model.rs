@@ -14,14 +14,15 @@ use crate::wal::{BASE_BLOBS, Record, Wal, append_rest, attach, base_objects, bas
 struct ModelPage {
     /// Known content that the records below apply to; `None` for a page that nothing was written to.
     made: Option<Vec<Step>>,
-    records: Vec<(Lsn, PageEffect)>,
+    records: Vec<(PageKey, Lsn, PageEffect)>,
 }
 
 #[derive(Clone, PartialEq, Debug)]
 enum Step {
     Image(PageKey),
     Zero,
-    Record(Lsn),
+    /// A record, as one of this page's.
+    Record(PageKey, Lsn),
 }
 
 const ZERO: ModelPage = ModelPage { made: None, records: Vec::new() };
@@ -31,11 +32,11 @@ impl ModelPage {
         ModelPage { made: Some(vec![Step::Image(key)]), records: Vec::new() }
     }
 
-    fn change(&mut self, lsn: Lsn, effect: PageEffect) {
+    fn change(&mut self, key: PageKey, lsn: Lsn, effect: PageEffect) {
         if effect == PageEffect::Replace {
-            *self = ModelPage { made: Some(vec![Step::Record(lsn)]), records: Vec::new() };
-        } else if !self.records.iter().any(|(at, _)| *at == lsn) && self.made != Some(vec![Step::Record(lsn)]) {
-            self.records.push((lsn, effect));
+            *self = ModelPage { made: Some(vec![Step::Record(key, lsn)]), records: Vec::new() };
+        } else if !self.records.iter().any(|(_, at, _)| *at == lsn) && self.made != Some(vec![Step::Record(key, lsn)]) {
+            self.records.push((key, lsn, effect));
         }
     }
 
@@ -43,13 +44,13 @@ impl ModelPage {
     fn steps(&self, may_pass_over: bool) -> Option<Vec<Step>> {
         let mut records = &self.records[..];
         let mut steps = self.made.clone().unwrap_or_else(|| vec![Step::Zero]);
-        while self.made.is_none() && records.first().is_some_and(|(_, effect)| *effect == PageEffect::Modify) {
+        while self.made.is_none() && records.first().is_some_and(|(_, _, effect)| *effect == PageEffect::Modify) {
             if !may_pass_over {
                 return None;
             }
             records = &records[1..];
         }
-        steps.extend(records.iter().map(|(lsn, _)| Step::Record(*lsn)));
+        steps.extend(records.iter().map(|(key, lsn, _)| Step::Record(*key, *lsn)));
         Some(steps)
     }
 
@@ -137,7 +138,7 @@ impl Model {
         }
         let pages = self.objects.entry(key.object).or_default();
         pages.resize(pages.len().max(key.block as usize + 1), ZERO);
-        pages[key.block as usize].change(lsn, effect);
+        pages[key.block as usize].change(key, lsn, effect);
     }
 
     fn drop_database(&mut self, tag: DbTag) {
@@ -266,7 +267,7 @@ impl World {
         for record in &found.records {
             assert_eq!(record[..], self.records[&record.lsn()].bytes[..]);
             assert!(record.lsn() <= lsn);
-            steps.push(Step::Record(record.lsn()));
+            steps.push(Step::Record(found.key, record.lsn()));
         }
         Ok(steps)
     }
