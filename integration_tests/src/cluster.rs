@@ -14,7 +14,7 @@ use pgdata::{Lsn, PgVersion};
 use postgres::{Client, NoTls};
 use rustix::process::Signal;
 
-use crate::pg_install::run;
+use crate::pg_install::{run, test_version};
 use crate::process::POLL;
 use crate::tablespaces::TablespaceLink;
 use crate::{PgInstall, Process, RunAs};
@@ -49,7 +49,7 @@ allow_in_place_tablespaces = on
 /// How a cluster is made.
 #[derive(Clone, Debug)]
 pub struct ClusterOptions {
-    /// The major version.
+    /// The major version; the one that [`test_version`] says if it is not set.
     pub version: PgVersion,
     /// Whether pages carry checksums.
     pub checksums: bool,
@@ -61,7 +61,7 @@ pub struct ClusterOptions {
 
 impl Default for ClusterOptions {
     fn default() -> Self {
-        ClusterOptions { version: PgVersion::V15, checksums: false, wal_segment_mb: 16, config: Vec::new() }
+        ClusterOptions { version: test_version(), checksums: false, wal_segment_mb: 16, config: Vec::new() }
     }
 }
 
@@ -98,8 +98,18 @@ impl Cluster {
     ///
     /// # Errors
     /// If `initdb` fails.
+    ///
+    /// # Panics
+    /// If that version of PostgreSQL is not installed.
     pub fn init(dir: &Path, options: &ClusterOptions) -> Result<Cluster> {
-        let install = PgInstall::find(options.version);
+        Cluster::init_on(PgInstall::find(options.version), dir, options)
+    }
+
+    /// As [`Cluster::init`], on an installation that the caller has found. It decides the version.
+    ///
+    /// # Errors
+    /// If `initdb` fails.
+    pub fn init_on(install: PgInstall, dir: &Path, options: &ClusterOptions) -> Result<Cluster> {
         let user = RunAs::server_user();
         let (data, sockets) = (dir.join("data"), dir.join("s"));
         user.make_dir(dir)?;
@@ -328,7 +338,7 @@ fn initdb(install: &PgInstall, data: &Path, options: &ClusterOptions) -> Result<
     command.arg(format!("--wal-segsize={}", options.wal_segment_mb));
     if options.checksums {
         command.arg("--data-checksums");
-    } else if options.version == PgVersion::V18 {
+    } else if install.version() == PgVersion::V18 {
         command.arg("--no-data-checksums");
     }
     run(&mut command).map(drop)

@@ -36,7 +36,14 @@ impl Pageserver {
     /// # Panics
     /// If the binary has not been built.
     pub fn new(dir: &Path, install: &PgInstall) -> Result<Pageserver> {
-        let binary = find_binary();
+        Pageserver::with_binary(find_binary(), dir, install)
+    }
+
+    /// As [`Pageserver::new`], with a binary that the caller has found.
+    ///
+    /// # Errors
+    /// If the directory cannot be made.
+    pub fn with_binary(binary: PathBuf, dir: &Path, install: &PgInstall) -> Result<Pageserver> {
         RunAs::server_user().make_dir(dir)?;
         let log = dir.with_extension("log");
         Ok(Pageserver { binary, dir: dir.to_owned(), log, install: install.clone(), server: None })
@@ -118,9 +125,18 @@ impl Pageserver {
     /// # Errors
     /// If it cannot be run.
     pub fn try_cli(&self, arguments: &[&str]) -> Result<Output> {
+        let mut command = self.cli_command(arguments)?;
+        command.output().with_context(|| format!("running {command:?}"))
+    }
+
+    /// A command of the binary that talks to the running server, for callers that want its output elsewhere.
+    ///
+    /// # Errors
+    /// If the server does not run.
+    pub fn cli_command(&self, arguments: &[&str]) -> Result<Command> {
         let mut command = self.command();
         command.arg("--server").arg(self.address()?.to_string()).args(arguments);
-        command.output().with_context(|| format!("running {command:?}"))
+        Ok(command)
     }
 
     /// Runs a command of the binary that has to succeed, and returns what it printed.

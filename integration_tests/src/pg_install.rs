@@ -1,10 +1,16 @@
-//! Where PostgreSQL's programs are.
+//! Where PostgreSQL's programs are, and which PostgreSQL the tests run on. The environment decides:
+//!
+//! - `PG_TEST_VERSION`: the major version for tests that do not ask for one of their own; 15 if it is not set.
+//! - `PG_BIN_17` (`_15`, `_16`, `_18`): the directory of that server's programs; Debian's if it is not set.
+//! - `PG_TOOLS_17` (`_15`, `_16`, `_18`): directories, separated by `:`, that are looked through for programs which are not
+//!   in the former. `psql` and `pgbench` may be of another version than the server; `pg_waldump`, `pg_resetwal` and
+//!   `pg_basebackup` may not be older.
 
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use pgdata::PgVersion;
 
 use crate::RunAs;
@@ -14,6 +20,19 @@ use crate::RunAs;
 pub struct PgInstall {
     version: PgVersion,
     bin: PathBuf,
+    tools: Vec<PathBuf>,
+}
+
+/// The version of PostgreSQL that tests run on: the major number in `PG_TEST_VERSION`, else 15.
+///
+/// # Panics
+/// If that is no version that is supported.
+#[must_use]
+pub fn test_version() -> PgVersion {
+    let Some(text) = env::var_os("PG_TEST_VERSION") else { return PgVersion::V15 };
+    let major = text.to_str().and_then(|text| text.parse().ok());
+    let version = major.and_then(|major| PgVersion::from_major(major).ok());
+    version.unwrap_or_else(|| panic!("PG_TEST_VERSION is {text:?}: not a major version that is supported"))
 }
 
 impl PgInstall {
@@ -33,7 +52,22 @@ impl PgInstall {
              directory that holds its programs.",
             bin.join("postgres").display()
         );
-        PgInstall { version, bin }
+        PgInstall { version, bin, tools: tools(version) }
+    }
+
+    /// The installation whose programs are in the directory `bin`, of the version that its `postgres` says it is.
+    ///
+    /// # Errors
+    /// If there is no `postgres`, it cannot be run, or its version is not supported.
+    pub fn at(bin: &Path) -> Result<PgInstall> {
+        let program = bin.join("postgres");
+        ensure!(program.exists(), "there is no {}", program.display());
+        let output = run(Command::new(&program).arg("--version").stdin(Stdio::null()))?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let major = major_version(&text)
+            .with_context(|| format!("{} --version answers {:?}", program.display(), text.trim()))?;
+        let version = PgVersion::from_major(major)?;
+        Ok(PgInstall { version, bin: bin.canonicalize()?, tools: tools(version) })
     }
 
     /// The major version.
@@ -48,10 +82,16 @@ impl PgInstall {
         &self.bin
     }
 
+    /// Where a program is: in the server's directory, or else in one for tools.
+    fn program(&self, name: &str) -> PathBuf {
+        let all = std::iter::once(&self.bin).chain(&self.tools).map(|dir| dir.join(name));
+        all.clone().find(|program| program.exists()).unwrap_or_else(|| self.bin.join(name))
+    }
+
     /// One of the programs, to be run as the servers' user, with nothing of the caller's PostgreSQL settings.
     #[must_use]
     pub fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(self.bin.join(program));
+        let mut command = Command::new(self.program(program));
         for (name, _) in env::vars_os() {
             if name.to_str().is_some_and(|name| name.starts_with("PG") && !name.starts_with("PG_BIN_")) {
                 command.env_remove(name);
@@ -61,6 +101,19 @@ impl PgInstall {
         RunAs::server_user().apply(&mut command);
         command
     }
+}
+
+/// The directories in `PG_TOOLS_<major>`.
+fn tools(version: PgVersion) -> Vec<PathBuf> {
+    let list = env::var_os(format!("PG_TOOLS_{}", version.major()));
+    list.map(|list| env::split_paths(&list).collect()).unwrap_or_default()
+}
+
+/// The major version in `postgres (PostgreSQL) 15.4 (Debian …)`.
+fn major_version(text: &str) -> Option<u32> {
+    let version = text.split("(PostgreSQL) ").nth(1)?;
+    let digits = version.find(|c: char| !c.is_ascii_digit()).unwrap_or(version.len());
+    version[..digits].parse().ok()
 }
 
 /// Runs a program to its end.
@@ -78,4 +131,17 @@ pub fn run(command: &mut Command) -> Result<Output> {
         );
     }
     Ok(output)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_in_what_postgres_says() {
+        assert_eq!(major_version("postgres (PostgreSQL) 15.20 (Debian 15.20-0+deb12u1)\n"), Some(15));
+        assert_eq!(major_version("postgres (PostgreSQL) 18\n"), Some(18));
+        assert_eq!(major_version("postgres (PostgreSQL) devel\n"), None);
+        assert_eq!(major_version(""), None);
+    }
 }

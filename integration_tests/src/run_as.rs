@@ -7,6 +7,8 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
+use anyhow::{Context, Result};
+
 /// The user that owns the servers of a test: the current one, or `postgres` when that is root.
 #[derive(Clone, Copy, Debug)]
 pub struct RunAs {
@@ -20,17 +22,23 @@ impl RunAs {
     /// As root on a machine that has no user `postgres`.
     #[must_use]
     pub fn server_user() -> RunAs {
+        RunAs::find().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Whom to run servers as here.
+    ///
+    /// # Errors
+    /// As root on a machine that has no user `postgres`.
+    pub fn find() -> Result<RunAs> {
         if !rustix::process::geteuid().is_root() {
-            return RunAs { ids: None };
+            return Ok(RunAs { ids: None });
         }
         let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-        let ids = user_ids(&passwd, "postgres");
-        assert!(
-            ids.is_some(),
-            "these tests run as root, PostgreSQL refuses that, and there is no user `postgres` to run it as: \
-             install PostgreSQL's Debian package (it makes the user) or run the tests as an ordinary user"
-        );
-        RunAs { ids }
+        let ids = user_ids(&passwd, "postgres").context(
+            "this runs as root, PostgreSQL refuses that, and there is no user `postgres` to run it as: \
+             install PostgreSQL's Debian package (it makes the user), or run this as an ordinary user",
+        )?;
+        Ok(RunAs { ids: Some(ids) })
     }
 
     /// Makes the command run as this user.
