@@ -1,0 +1,193 @@
+//! The data directory, member by member.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+
+use pgdata::wal::SegmentSize;
+use pgdata::{CheckPoint, ClusterState, Lsn, Object};
+use wal_decoder::WalIdentity;
+
+use crate::archive::Archive;
+use crate::wal::Place;
+use crate::{BackupError, DataSource, SourceError, checkpoint, config, layout, objects, segment, twophase};
+
+/// Files that every data directory has from `initdb` on.
+const NEEDED: [&str; 2] = ["PG_VERSION", "global/pg_filenode.map"];
+const CONTROL_FILE: &str = "global/pg_control";
+
+/// Choices about a backup.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Tablespaces to be symbolic links, each to the absolute path given here; their files are in archives of their own
+    /// ([`Backup::write_tablespace`]), to be unpacked there. All others are plain directories in `pg_tblspc`.
+    pub links: BTreeMap<u32, String>,
+}
+
+/// A data directory at one LSN, ready to be written. See the crate's documentation.
+pub struct Backup<'a> {
+    pub(crate) source: &'a dyn DataSource,
+    pub(crate) state: ClusterState,
+    pub(crate) identity: WalIdentity,
+    pub(crate) place: Place,
+    lsn: Lsn,
+    check_point: CheckPoint,
+    links: BTreeMap<u32, String>,
+    tablespaces: BTreeSet<u32>,
+    files: Vec<String>,
+    objects: Vec<(Object, u32)>,
+}
+
+impl<'a> Backup<'a> {
+    /// Asks the source what there is, and checks that a data directory can be made of it.
+    ///
+    /// # Errors
+    /// [`BackupError`] if the source fails, or what it has is no cluster that could start, or the options do not fit it.
+    pub fn new(source: &'a dyn DataSource, options: &Options) -> Result<Backup<'a>, BackupError> {
+        let lsn = source.lsn();
+        let from = |what: &str, source| source_error(lsn, what, source);
+        let state = source.cluster().map_err(|error| from("the cluster's state", error))?;
+        let version = state.control.version;
+        let segment_size = SegmentSize::new(state.control.wal_segment_size)?;
+        let place = Place::at(lsn, segment_size).ok_or(BackupError::Lsn { lsn })?;
+        let names = source.blobs().map_err(|error| from("the list of files", error))?;
+        let mut objects = source.objects().map_err(|error| from("the list of relations", error))?;
+        objects.sort_unstable();
+        let backup = Backup {
+            source,
+            place,
+            lsn,
+            identity: WalIdentity {
+                version,
+                timeline: state.counters.timeline,
+                system_id: state.control.system_identifier,
+                segment_size,
+            },
+            check_point: checkpoint::check_point(&state, place.start),
+            state,
+            links: options.links.clone(),
+            tablespaces: layout::tablespaces(version, &names, &objects),
+            files: layout::kept_files(version, &names)?,
+            objects,
+        };
+        backup.check()?;
+        Ok(backup)
+    }
+
+    fn check(&self) -> Result<(), BackupError> {
+        let lsn = self.lsn;
+        if let Some(path) = NEEDED.into_iter().find(|&path| !self.has_file(path)) {
+            return Err(BackupError::Missing { lsn, path });
+        }
+        for (&oid, target) in &self.links {
+            if !self.tablespaces.contains(&oid) {
+                return Err(BackupError::NoTablespace { lsn, oid });
+            }
+            if !target.starts_with('/') {
+                return Err(BackupError::LinkTarget { oid, target: target.clone() });
+            }
+        }
+        self.files.iter().try_for_each(|path| twophase::check(path, &self.state, lsn))
+    }
+
+    fn has_file(&self, path: &str) -> bool {
+        self.files.binary_search_by(|file| file.as_str().cmp(path)).is_ok()
+    }
+
+    /// The backup's LSN: where a server that starts from it goes on writing, and from where its WAL is to be streamed. Inside a page
+    /// header, the page's start.
+    #[must_use]
+    pub fn lsn(&self) -> Lsn {
+        self.place.end
+    }
+
+    /// The checkpoint that the backup ends with; its `redo` is where its record starts.
+    #[must_use]
+    pub fn check_point(&self) -> &CheckPoint {
+        &self.check_point
+    }
+
+    /// The tablespaces beside the two that every cluster has, each with the path that it is a link to.
+    pub fn tablespaces(&self) -> impl Iterator<Item = (u32, Option<&str>)> {
+        self.tablespaces.iter().map(|oid| (*oid, self.links.get(oid).map(String::as_str)))
+    }
+
+    /// Writes the data directory, but for the tablespaces that are links, and gives the writer back. Memory does not depend on how
+    /// large the cluster is, but for the list of its relations.
+    ///
+    /// `pg_control` comes last: what is unpacked of a stream that broke off does not start.
+    ///
+    /// # Errors
+    /// [`BackupError`]; the archive has no end then.
+    pub fn write<W: Write>(&self, out: W) -> Result<W, BackupError> {
+        let mut archive = self.archive(out);
+        self.write_part(&mut archive, None)?;
+        for (&oid, target) in &self.links {
+            archive.link(&layout::tablespace_path(oid), target)?;
+        }
+        for (path, content) in config::defaults(&self.state.control) {
+            if !self.has_file(path) {
+                archive.small_file(path, content.as_bytes())?;
+            }
+        }
+        segment::write(self, &mut archive)?;
+        let control = checkpoint::control_file(&self.state, &self.check_point);
+        archive.small_file(CONTROL_FILE, &control.to_bytes())?;
+        archive.finish()
+    }
+
+    /// Writes the files of a tablespace that is a link; paths begin at where the link leads to. Gives the writer back.
+    ///
+    /// # Errors
+    /// [`BackupError::NotLinked`] if its files are in the main archive; else as [`Backup::write`].
+    pub fn write_tablespace<W: Write>(&self, oid: u32, out: W) -> Result<W, BackupError> {
+        if !self.links.contains_key(&oid) {
+            return Err(BackupError::NotLinked { oid });
+        }
+        let mut archive = self.archive(out);
+        self.write_part(&mut archive, Some(oid))?;
+        archive.finish()
+    }
+
+    fn archive<W: Write>(&self, out: W) -> Archive<W> {
+        Archive::new(out, u64::try_from(self.check_point.time).unwrap_or(0))
+    }
+
+    /// Directories, files kept whole, relations and SLRUs: of one linked tablespace, or of all else.
+    fn write_part<W: Write>(&self, archive: &mut Archive<W>, part: Option<u32>) -> Result<(), BackupError> {
+        archive.directory("")?;
+        for path in layout::directories(self.identity.version, &self.tablespaces, &self.files, &self.objects) {
+            match self.place_in(part, &path) {
+                Some("") | None => {}
+                Some(path) => archive.directory(path)?,
+            }
+        }
+        for file in &self.files {
+            if let Some(path) = self.place_in(part, file) {
+                archive.small_file(path, &self.content(file)?)?;
+            }
+        }
+        objects::write(self, archive, part, &self.objects)
+    }
+
+    /// A path as it is in a part's archive, or `None` if it belongs into another one.
+    pub(crate) fn place_in<'p>(&self, part: Option<u32>, path: &'p str) -> Option<&'p str> {
+        let linked = layout::tablespace_of(path).filter(|(oid, _)| self.links.contains_key(oid));
+        match (linked, part) {
+            (None, None) => Some(path),
+            (Some((oid, rest)), Some(part)) if oid == part => Some(rest),
+            _ => None,
+        }
+    }
+
+    fn content(&self, file: &str) -> Result<Vec<u8>, BackupError> {
+        self.source.blob(file).map_err(|error| self.source_error(file, error))
+    }
+
+    pub(crate) fn source_error(&self, what: &str, source: SourceError) -> BackupError {
+        source_error(self.lsn, what, source)
+    }
+}
+
+fn source_error(lsn: Lsn, what: &str, source: SourceError) -> BackupError {
+    BackupError::Source { lsn, what: what.to_owned(), source }
+}
