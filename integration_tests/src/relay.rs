@@ -2,14 +2,14 @@
 //!
 //! Two base backups of one cluster differ where only hint bits have changed between them, and such changes never reach
 //! the WAL. A standby can therefore agree with the pageserver in every byte only if both begin with the same backup: the one
-//! that passed through here. The relay can also break all connections, as a network does.
+//! that passed through here. The relay can also break all connections, as a network does, and hold back what the primary says.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 
 use anyhow::{Context, Result, ensure};
@@ -35,6 +35,8 @@ struct Shared {
     refusing: AtomicBool,
     closing: AtomicBool,
     tapes: Mutex<Vec<PathBuf>>,
+    holding: Mutex<bool>,
+    released: Condvar,
 }
 
 impl Relay {
@@ -53,6 +55,8 @@ impl Relay {
             refusing: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             tapes: Mutex::default(),
+            holding: Mutex::new(false),
+            released: Condvar::new(),
         });
         let accepting = Arc::clone(&shared);
         thread::spawn(move || accepting.accept_all(&listener));
@@ -77,6 +81,13 @@ impl Relay {
         self.shared.refusing.store(refuse, Ordering::SeqCst);
     }
 
+    /// Whether what the primary says is held back. Once this returns for `true`, nothing more passes to the clients until it is
+    /// called for `false`; then all of it does, in order.
+    pub fn hold(&self, hold: bool) {
+        *self.shared.holding.lock().unwrap_or_else(PoisonError::into_inner) = hold;
+        self.shared.released.notify_all();
+    }
+
     /// The one complete base backup that has passed: the directory of its archives (`base.tar`, and `OID.tar` for each tablespace).
     ///
     /// # Errors
@@ -92,6 +103,7 @@ impl Drop for Relay {
     fn drop(&mut self) {
         self.shared.closing.store(true, Ordering::SeqCst);
         self.cut();
+        self.hold(false);
         // The accepting thread wakes by one last connection.
         TcpStream::connect(self.address).ok();
     }
@@ -130,12 +142,19 @@ impl Shared {
         result
     }
 
-    fn carry_answers(&self, server: &TcpStream, mut client: &TcpStream, backup: &AtomicBool) -> Result<()> {
+    /// Writes to the client, when nothing is held back. The lock is kept meanwhile, so that [`Relay::hold`] is exact.
+    fn pass(&self, message: &[u8], mut client: &TcpStream) -> io::Result<()> {
+        let holding = self.holding.lock().unwrap_or_else(PoisonError::into_inner);
+        let _open = self.released.wait_while(holding, |holding| *holding).unwrap_or_else(PoisonError::into_inner);
+        client.write_all(message)
+    }
+
+    fn carry_answers(&self, server: &TcpStream, client: &TcpStream, backup: &AtomicBool) -> Result<()> {
         let mut server = BufReader::with_capacity(1 << 16, server);
         let mut tape: Option<Tape> = None;
         loop {
             let message = read_message(&mut server)?;
-            client.write_all(&message)?;
+            self.pass(&message, client)?;
             match message[0] {
                 b'H' if backup.swap(false, Ordering::SeqCst) => tape = Some(Tape::start(&self.dir)?),
                 b'd' => {

@@ -15,6 +15,8 @@ use crate::{Cluster, ClusterOptions, Process, current_lsn};
 const SETUP: &str = include_str!("setup.sql");
 const HEAP: &str = include_str!("heap.sql");
 const INDEXES: &str = include_str!("indexes.sql");
+const BLOOM_SETUP: &str = include_str!("bloom_setup.sql");
+const BLOOM: &str = include_str!("bloom.sql");
 const RELATIONS: &str = include_str!("relations.sql");
 const DATABASES: &str = include_str!("databases.sql");
 const CATALOGS: &str = include_str!("catalogs.sql");
@@ -51,6 +53,11 @@ impl<'a> Workload<'a> {
     /// The primary's.
     pub fn set_up(cluster: &'a Cluster) -> Result<Workload<'a>> {
         cluster.psql(DATABASE, SETUP)?;
+        if has_bloom(cluster)? {
+            cluster.psql(DATABASE, BLOOM_SETUP)?;
+        } else {
+            println!("this PostgreSQL lacks the extension bloom: generic WAL is not tested");
+        }
         Ok(Workload { cluster, round: 0, noted: Vec::new() })
     }
 
@@ -86,6 +93,9 @@ impl<'a> Workload<'a> {
         self.note()?;
         meanwhile(1)?;
         self.script(INDEXES)?;
+        if has_bloom(self.cluster)? {
+            self.script(BLOOM)?;
+        }
         sessions::prepare(self.cluster, self.round)?;
         self.note()?;
         meanwhile(2)?;
@@ -129,6 +139,12 @@ impl<'a> Workload<'a> {
         let head = format!("\\set round {}\n\\set location '{}'\n", self.round, location.display());
         self.cluster.psql(DATABASE, &(head + script)).map(drop)
     }
+}
+
+/// Whether the server has the extension `bloom`: those built without PostgreSQL's contributed modules do not.
+fn has_bloom(cluster: &Cluster) -> Result<bool> {
+    let found = cluster.connect(DATABASE)?.query("SELECT FROM pg_available_extensions WHERE name = 'bloom'", &[])?;
+    Ok(!found.is_empty())
 }
 
 /// Starts `pgbench` with some sessions that work until it is ended, in a database of their own.

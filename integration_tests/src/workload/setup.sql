@@ -1,6 +1,4 @@
 -- What every round works on. Made once, before the rounds.
-CREATE EXTENSION bloom;
-
 CREATE TABLE heap_hot (id int PRIMARY KEY, n int, t text) WITH (fillfactor = 60);
 CREATE TABLE heap_toast (id serial PRIMARY KEY, round int, doc text);
 ALTER TABLE heap_toast ALTER COLUMN doc SET STORAGE EXTERNAL;
@@ -43,9 +41,6 @@ CREATE INDEX br_n ON br USING brin (n) WITH (pages_per_range = 1);
 CREATE INDEX br_t ON br USING brin (t, n int4_minmax_multi_ops) WITH (pages_per_range = 2, autosummarize = on);
 CREATE INDEX br_bloom ON br USING brin (n int4_bloom_ops) WITH (pages_per_range = 16);
 
-CREATE TABLE bl (a int, b int, c int);
-CREATE INDEX bl_abc ON bl USING bloom (a, b, c);
-
 CREATE SEQUENCE seq_plain;
 CREATE SEQUENCE seq_cached CACHE 50;
 CREATE SEQUENCE seq_cycle MINVALUE 1 MAXVALUE 7 CYCLE;
@@ -64,7 +59,6 @@ CREATE INDEX un_gin ON un USING gin (tags);
 CREATE INDEX un_gist ON un USING gist (p);
 CREATE INDEX un_spgist ON un USING spgist (t);
 CREATE INDEX un_brin ON un USING brin (id);
-CREATE INDEX un_bloom ON un USING bloom (id);
 CREATE UNLOGGED SEQUENCE un_seq;
 
 CREATE TABLE fat (id int, t text);
