@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use pgdata::PgVersion;
 use serde::Deserialize;
 
 use crate::cli::{DEFAULT_ADDRESS, LogFormat, ServeArgs};
+use crate::users;
 
 /// The name of the file in the data directory.
 pub const FILE_NAME: &str = "pageserver.toml";
@@ -52,6 +54,27 @@ pub struct ReceiverConfig {
     pub status_interval_seconds: f64,
     /// A connection on which nothing arrives for this long is given up, in seconds.
     pub timeout_seconds: f64,
+}
+
+impl RedoConfig {
+    /// The directory of a version's programs: as configured, or else as the environment says (`PG_BIN_15` and so on), or else
+    /// nothing, which means Debian's place for them.
+    pub fn bin_dir(&self, version: PgVersion) -> Option<PathBuf> {
+        let configured = self.pg_bin.get(&version.to_string()).cloned();
+        configured.or_else(|| std::env::var_os(format!("PG_BIN_{version}")).map(PathBuf::from))
+    }
+
+    fn check(&self) -> Result<()> {
+        for version in self.pg_bin.keys() {
+            if !PgVersion::ALL.iter().any(|known| known.to_string() == *version) {
+                bail!("redo.pg_bin names PostgreSQL {version:?}: supported are 15 to 18");
+            }
+        }
+        if let Some(user) = &self.user {
+            users::ids(user).map_err(|error| anyhow!(error))?;
+        }
+        Ok(())
+    }
 }
 
 impl Default for Config {
@@ -117,6 +140,7 @@ impl Config {
                 bail!("{name} = {value}: expected more than 0 and at most 86400 seconds");
             }
         }
+        self.redo.check()?;
         if self.max_connections == 0 {
             bail!("max_connections = 0: expected at least 1");
         }
@@ -161,6 +185,8 @@ mod tests {
             ("listen = '0.0.0.0:6400'", "loopback"),
             ("wait_timeout_seconds = 0", "wait_timeout_seconds"),
             ("max_connections = 0", "max_connections"),
+            ("[redo]\npg_bin = { 14 = '/pg/bin' }", "14"),
+            ("[redo]\nuser = 'no such user'", "no such user"),
         ] {
             let error = format!("{:#}", parse(text).expect_err(text));
             assert!(error.contains(part), "{error}");

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::error::Error;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pgdata::{ControlFile, PgVersion};
@@ -10,6 +9,7 @@ use repository::Engines;
 use walredo::{PostgresRedo, PostgresRedoConfig, Redo, Routed};
 
 use crate::config::RedoConfig;
+use crate::users;
 
 /// What decides whether two timelines can share a pool of redo processes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -33,12 +33,14 @@ impl ConfiguredEngines {
 
     fn pool_config(&self, version: PgVersion, control_file: &[u8]) -> Result<PostgresRedoConfig, String> {
         let mut config = PostgresRedoConfig::new(control_file);
-        config.bin_dir = self.config.pg_bin.get(&version.to_string()).map(PathBuf::clone);
+        config.bin_dir = self.config.bin_dir(version);
         if self.config.processes > 0 {
             config.max_children = self.config.processes;
         }
-        if let Some(user) = &self.config.user {
-            let _ = user;
+        if let Some(user) = &self.config.user
+            && rustix::process::geteuid().is_root()
+        {
+            config.run_as = Some(users::ids(user)?);
         }
         Ok(config)
     }

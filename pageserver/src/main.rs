@@ -10,7 +10,6 @@ mod cli;
 mod config;
 mod demo;
 mod engines;
-
 mod follow;
 mod hexdump;
 mod lock;
@@ -19,6 +18,7 @@ mod remote;
 mod serve;
 mod source;
 mod status;
+mod users;
 
 use std::process::ExitCode;
 
@@ -35,9 +35,15 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        // Whoever read the output has seen enough (`| head`).
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("pageserver: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.is::<remote::OutputClosed>()
 }

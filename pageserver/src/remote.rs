@@ -1,6 +1,7 @@
 //! The commands that talk to a running server, as a person at a terminal wants them.
 
-use std::io::{IsTerminal, Write};
+use std::fmt::Write as _;
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::Path;
 use std::time::Duration;
 
@@ -35,6 +36,30 @@ pub fn connect(address: &str) -> Result<Client> {
     })
 }
 
+/// Standard output has no reader any more. That is no failure of a command.
+#[derive(Debug)]
+pub struct OutputClosed;
+
+impl std::fmt::Display for OutputClosed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("nobody reads the output")
+    }
+}
+
+impl std::error::Error for OutputClosed {}
+
+fn print(text: &str) -> Result<()> {
+    write_out(text.as_bytes())
+}
+
+fn write_out(bytes: &[u8]) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(OutputClosed.into()),
+        written => written.context("cannot write to standard output"),
+    }
+}
+
 fn quote(word: &str) -> Result<String> {
     Ok(shlex::try_quote(word).with_context(|| format!("{word:?} cannot be sent"))?.into_owned())
 }
@@ -52,8 +77,7 @@ fn attach(client: &mut Client, args: &AttachArgs) -> Result<()> {
             QueryItem::Columns(_) | QueryItem::Complete(_) => {}
         }
     }
-    println!("attached {}: it can be read now, and follows its primary. See: pageserver status", args.name);
-    Ok(())
+    print(&format!("attached {}: it can be read now, and follows its primary. See: pageserver status\n", args.name))
 }
 
 /// The bar on a terminal; elsewhere a line for each phase.
@@ -107,22 +131,23 @@ impl Progress {
 /// Each timeline as a paragraph: too many columns for a table that fits a terminal.
 fn status(client: &mut Client) -> Result<()> {
     let result = client.query_all("status")?;
+    let mut text = String::new();
     if result.rows.is_empty() {
-        println!("no timelines yet: make one with pageserver attach NAME --primary CONNINFO");
+        text.push_str("no timelines yet: make one with pageserver attach NAME --primary CONNINFO\n");
     }
     let width = result.columns.iter().map(|column| column.name.len()).max().unwrap_or(0);
     for (number, row) in result.rows.iter().enumerate() {
         if number > 0 {
-            println!();
+            text.push('\n');
         }
         for (index, column) in result.columns.iter().enumerate() {
             let value = row.text(index).unwrap_or_default();
             if !value.is_empty() {
-                println!("{:width$}  {value}", column.name);
+                writeln!(text, "{:width$}  {value}", column.name)?;
             }
         }
     }
-    Ok(())
+    print(&text)
 }
 
 fn page(client: &mut Client, args: &PageArgs) -> Result<()> {
@@ -134,8 +159,8 @@ fn page(client: &mut Client, args: &PageArgs) -> Result<()> {
     let row = result.rows.first().context("the server sent no page")?;
     let (lsn, page) = (row.text(0).unwrap_or_default(), row.bytea(1).context("the server sent no page")?);
     match &args.output {
-        None => print!("{}", hexdump::page(&page)),
-        Some(path) if path == Path::new("-") => std::io::stdout().lock().write_all(&page)?,
+        None => print(&hexdump::page(&page))?,
+        Some(path) if path == Path::new("-") => write_out(&page)?,
         Some(path) => {
             std::fs::write(path, &page).with_context(|| format!("cannot write {}", path.display()))?;
         }
