@@ -170,7 +170,7 @@ fn work(
 fn read_the_past(stage: &Stage, table: RelTag, moments: &[Moment], pages: &mut StreamSource) -> Result<()> {
     step(5, "Pages of the past are read");
     say(
-        "   For each moment, the page with the row of account 0, as it was then; the balance is taken from the page's bytes.",
+        "   For each moment the page with the row of account 0, as it was then. The balance is taken from the page's bytes.",
     );
     say("   pd_lsn is the page's own note of the last change to it before that moment.");
     say("   LSN          page          pd_lsn       balance");
@@ -193,12 +193,15 @@ fn read_the_past(stage: &Stage, table: RelTag, moments: &[Moment], pages: &mut S
         ));
     }
     let Some(first) = moments.first() else { return Ok(()) };
-    say("   By hand, while the servers run (and with --output to a file, all 8192 bytes):");
-    let address = stage.pageserver.address()?;
-    say(&format!(
-        "   $ pageserver --server {address} page {TIMELINE} {table} main {} --at {}",
-        first.place.block, first.lsn
-    ));
+    say("   From the command line, with the page header in its first lines (pd_lsn in the first eight bytes):");
+    let (relation, block, lsn) = (table.to_string(), first.place.block.to_string(), first.lsn.to_string());
+    let arguments = ["page", TIMELINE, &relation, "main", &block, "--at", &lsn];
+    say(&format!("   $ pageserver {}", arguments.join(" ")));
+    let dump = stage.pageserver.cli(&arguments)?;
+    for line in String::from_utf8_lossy(&dump).lines().take(2) {
+        say(&format!("   {line}"));
+    }
+    say("   ...");
     Ok(())
 }
 
