@@ -35,7 +35,7 @@ pub use compare::{Comparison, PageSource, Report};
 pub use data_files::DataFiles;
 pub use lab::{Lab, TIMELINE};
 pub use pageserver::Pageserver;
-pub use pg_install::{PgInstall, run};
+pub use pg_install::{PgInstall, run, test_version};
 pub use process::Process;
 pub use relay::Relay;
 pub use run_as::RunAs;
