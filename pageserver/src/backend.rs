@@ -128,7 +128,7 @@ pub fn repository_error(error: RepositoryError) -> ServiceError {
         RepositoryError::Exists(_) => SqlState::DUPLICATE_OBJECT,
         RepositoryError::Name { .. } => SqlState::INVALID_PARAMETER_VALUE,
         RepositoryError::Io { .. } => SqlState::IO_ERROR,
-        RepositoryError::Open { .. } => SqlState::DATA_CORRUPTED,
+        RepositoryError::Open { .. } | RepositoryError::Broken(_) => SqlState::DATA_CORRUPTED,
     };
     ServiceError::new(code, format!("{:#}", anyhow::Error::new(error)))
 }

@@ -197,15 +197,17 @@ impl Attach {
     /// once the WAL up to there was received.
     ///
     /// # Errors
-    /// If the backup is not whole or cannot be stored; then nothing is left of it.
+    /// If the backup is not whole, cannot be stored, or there is no engine for it; then nothing is left of it.
     pub fn finish(mut self, end_lsn: Lsn) -> Result<Arc<Timeline>, AttachTimelineError> {
         if !self.has_control_file {
             return Err(AttachTimelineError::NoControlFile);
         }
         let writer = self.writer.take().ok_or(AttachTimelineError::Store(page_cache::AttachError::Failed))?;
         writer.finish(end_lsn)?;
+        // What cannot be opened now cannot be at the next start either, so it goes as an interrupted one does.
+        let timeline = self.repository.adopt(self.id, &self.name, &self.dir)?;
         self.finished = true;
-        Ok(self.repository.adopt(self.id, &self.name, &self.dir)?)
+        Ok(timeline)
     }
 }
 

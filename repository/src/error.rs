@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use page_cache::{
@@ -54,6 +55,9 @@ pub enum RepositoryError {
         #[source]
         source: Box<OpenTimelineError>,
     },
+    /// A timeline that could not be opened when the repository was.
+    #[error(transparent)]
+    Broken(Arc<RepositoryError>),
 }
 
 impl RepositoryError {
@@ -111,6 +115,19 @@ pub enum IngestError {
     /// A record could not be made visible.
     #[error(transparent)]
     Advance(#[from] AdvanceError),
+    /// WAL that was complete, on disk and acknowledged does not decode any more.
+    #[error("the WAL segment file {file} is damaged behind {last}, the end of the last good record: {source}")]
+    Damaged {
+        /// The name of the file in the timeline's directory of WAL.
+        file: String,
+        /// The end of the last record that is good.
+        last: Lsn,
+        /// What is wrong behind it.
+        source: WalError,
+    },
+    /// An earlier error ended the taking of WAL for good.
+    #[error("the timeline takes no more WAL: {0}")]
+    Stopped(Arc<IngestError>),
 }
 
 /// Why a base backup does not become a timeline.

@@ -1,10 +1,10 @@
 //! The write path: raw WAL is kept and made durable, then decoded, indexed, and made visible.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use page_cache::{Batch, PageCache};
 use pgdata::{Change, ClusterState, Lsn};
-use wal_decoder::{Interpreter, Record, WalStream};
+use wal_decoder::{Interpreter, Record, WalError, WalStream};
 
 use crate::IngestError;
 
@@ -29,7 +29,12 @@ pub struct Ingest {
     decoder: Decoder,
     /// Where the next write must begin.
     next: Lsn,
+    /// Why no more WAL is taken, if so. Set once.
+    fault: Fault,
 }
+
+/// Why a timeline takes no more WAL. Who only wants to know need not wait for the writer.
+pub(crate) type Fault = Arc<OnceLock<Arc<IngestError>>>;
 
 /// From raw WAL to batches: the part that does no I/O.
 #[derive(Debug)]
@@ -39,6 +44,8 @@ struct Decoder {
     /// The start of the last record that went into the index, none before the first.
     last_start: Option<Lsn>,
     batch: Batch,
+    /// The LSN of the batch's last record. The stream may be past it, at a record that is not understood.
+    batch_end: Lsn,
     changes: Vec<Change>,
 }
 
@@ -52,33 +59,40 @@ impl Ingest {
             interpreter: Interpreter::new(info.version, initial),
             last_start: None,
             batch: Batch::new(),
+            batch_end: info.start_lsn,
             changes: Vec::new(),
         };
-        let wal = cache.wal();
-        if wal.end() > info.start_lsn {
-            let mut reader = wal.read_from(info.start_lsn)?;
-            while let Some((_, chunk)) = reader.next_chunk()? {
-                decoder.stream.feed(chunk);
-                if let Err(error) = decoder.drain(&cache) {
-                    Self::end_of_log(&cache, error)?;
-                    break;
-                }
-            }
+        let fault = Fault::default();
+        if let Err(error) = Self::replay(&mut decoder, &cache) {
+            let last = cache.last_record_lsn();
+            tracing::error!(%error, %last, "the timeline takes no more WAL; what is before stays readable");
+            let _ = fault.set(Arc::new(error));
         }
-        let next = wal.end();
-        let mut ingest = Ingest { cache, decoder, next };
-        ingest.restart()?;
+        let next = cache.resume_lsn();
+        let mut ingest = Ingest { cache, decoder, next, fault };
+        ingest.rewind()?;
         Ok(ingest)
     }
 
-    /// What does not decode is the end of the log if it was never made durable; otherwise it is damage.
-    fn end_of_log(cache: &PageCache, error: IngestError) -> Result<(), IngestError> {
-        let last = cache.last_record_lsn();
-        if matches!(error, IngestError::Wal(_)) && last >= cache.wal().durable_since() {
-            tracing::info!(%last, %error, "the WAL kept so far ends here");
+    /// Decodes what the log holds into the index.
+    fn replay(decoder: &mut Decoder, cache: &PageCache) -> Result<(), IngestError> {
+        let (wal, start) = (cache.wal(), cache.info().start_lsn);
+        if wal.end() <= start {
             return Ok(());
         }
-        Err(error)
+        let durable = wal.durable_since();
+        let mut reader = wal.read_from(start)?;
+        while let Some((at, chunk)) = reader.next_chunk()? {
+            decoder.stream.feed(chunk);
+            match decoder.drain(cache) {
+                Ok(()) => {}
+                // Without bytes of the last segment there was no error: a write that a crash tore looks like this.
+                Err(IngestError::Wal(error)) if at >= durable => return Ok(end_of_log(cache, error)),
+                Err(IngestError::Wal(source)) => return Err(damage(cache, at, source)),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Where a sender must begin: the end of the last whole record (or before the rest of a segment that ended early), and for a
@@ -91,14 +105,19 @@ impl Ingest {
     /// Takes the next bytes of WAL. They continue the last write, or begin at [`Ingest::resume_lsn`] again.
     ///
     /// # Errors
-    /// [`IngestError::Position`] for bytes from elsewhere, and whatever keeps them from being written.
+    /// [`IngestError::Position`] for bytes from elsewhere, [`IngestError::Stopped`] after a fault, and whatever keeps them from
+    /// being written.
     pub fn write(&mut self, lsn: Lsn, wal: &[u8]) -> Result<(), IngestError> {
+        self.check()?;
         if lsn != self.next && lsn == self.resume_lsn() {
-            self.restart()?;
+            self.rewind()?;
         }
         if lsn != self.next {
             return Err(IngestError::Position { got: lsn, expected: self.next });
         }
+        // What was there of a record that was not whole is void. It stays until something takes its place: if it is damage and no
+        // torn write, and the sender has no more of it, there is still something to look at.
+        self.cache.wal().truncate_to(lsn)?;
         self.cache.wal().append(lsn, wal)?;
         // Kept, but with nothing to say: what precedes the first record in its segment, and what follows a segment switch.
         let skipped = self.decoder.stream.fed_to().bytes_since(lsn).min(wal.len() as u64) as usize;
@@ -112,27 +131,53 @@ impl Ingest {
     /// # Errors
     /// After an error of the decoder or the index nothing more can be taken: the WAL is not what this program understands.
     pub fn flush(&mut self) -> Result<Progress, IngestError> {
+        self.check()?;
         self.cache.wal().sync()?;
-        self.decoder.drain(&self.cache)?;
+        if let Err(error) = self.decoder.drain(&self.cache) {
+            let error = Arc::new(error);
+            let _ = self.fault.set(Arc::clone(&error));
+            return Err(IngestError::Stopped(error));
+        }
         let applied = self.cache.last_record_lsn();
-        Ok(Progress { written: self.next, flushed: applied, applied })
+        // A segment that ended early counts only as far as it has arrived.
+        Ok(Progress { written: self.next, flushed: self.resume_lsn(), applied })
+    }
+
+    pub(crate) fn fault(&self) -> &Fault {
+        &self.fault
+    }
+
+    fn check(&self) -> Result<(), IngestError> {
+        self.fault.get().map_or(Ok(()), |fault| Err(IngestError::Stopped(Arc::clone(fault))))
     }
 
     /// Forgets the bytes after the last whole record: they may come again, and be others.
-    fn restart(&mut self) -> Result<(), IngestError> {
+    fn rewind(&mut self) -> Result<(), IngestError> {
         let info = *self.cache.info();
-        let lsn = self.resume_lsn();
         let size = info.segment_size.bytes();
         let last = self.cache.last_record_lsn();
         let stream = match self.decoder.last_start {
             Some(start) => WalStream::after_record(start, last, size, info.version)?,
             None => WalStream::new(last, size, info.version)?,
         };
-        self.cache.wal().truncate_to(lsn)?;
         self.decoder.stream = stream.expect_system_id(info.system_id);
-        self.next = lsn;
+        self.next = self.resume_lsn();
         Ok(())
     }
+}
+
+/// Says where the log ends. Nothing that was acknowledged should be behind that; whoever follows the primary can tell by its slot.
+fn end_of_log(cache: &PageCache, error: WalError) {
+    let (last, end) = (cache.last_record_lsn(), cache.wal().end());
+    let void = end.bytes_since(last);
+    tracing::warn!(%last, void, %error, "the last WAL segment ends in bytes that are no records: they are asked for again");
+}
+
+/// What does not decode in a segment that was complete, and so durable, is damaged.
+fn damage(cache: &PageCache, at: Lsn, source: WalError) -> IngestError {
+    let info = cache.info();
+    let file = info.segment_size.file_name(info.pg_timeline, info.segment_size.segment_of(at));
+    IngestError::Damaged { file, last: cache.last_record_lsn(), source }
 }
 
 impl Decoder {
@@ -148,19 +193,20 @@ impl Decoder {
         let version = cache.info().version;
         while let Some(raw) = self.stream.next_record()? {
             let record = Record::parse(version, raw.lsn, raw.bytes)?;
+            self.changes.clear();
             self.interpreter.changes(&record, &mut self.changes)?;
             self.batch.push(raw.start, raw.lsn, raw.bytes, self.changes.drain(..));
-            let (start, lsn) = (raw.start, raw.lsn);
-            self.last_start = Some(start);
+            self.batch_end = raw.lsn;
+            self.last_start = Some(raw.start);
             if self.batch.bytes() >= BATCH_BYTES {
-                Self::publish_batch(&mut self.batch, lsn, cache)?;
+                Self::publish_batch(&mut self.batch, raw.lsn, cache)?;
             }
         }
         Ok(())
     }
 
     fn publish(&mut self, cache: &PageCache) -> Result<(), IngestError> {
-        Self::publish_batch(&mut self.batch, self.stream.decoded_to(), cache)
+        Self::publish_batch(&mut self.batch, self.batch_end, cache)
     }
 
     /// `last` is the LSN of the batch's last record.
@@ -169,12 +215,13 @@ impl Decoder {
             return Ok(());
         }
         let result = cache.ingest_batch(std::mem::take(batch));
-        // Records before a refused one are good.
-        let good = match &result {
-            Err(page_cache::IngestError::Poisoned(poison)) => poison.good.min(last),
-            _ => last,
+        match &result {
+            Ok(()) => cache.advance(last)?,
+            // Records before a refused one are good.
+            Err(page_cache::IngestError::Poisoned(poison)) => cache.advance(poison.good.min(last))?,
+            // Nothing was taken up.
+            Err(_) => Lsn::INVALID,
         };
-        cache.advance(good)?;
         Ok(result?)
     }
 }

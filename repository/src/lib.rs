@@ -43,5 +43,5 @@ pub use id::{Id, ParseIdError};
 pub use ingest::{Ingest, Progress};
 pub use names::DEFAULT_TENANT;
 pub use page_cache::{LookupError, Options, ReadError as StateError, Status, TimelineInfo};
-pub use repository::{Repository, Reservation};
+pub use repository::{BrokenTimeline, Repository, Reservation};
 pub use timeline::Timeline;

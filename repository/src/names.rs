@@ -1,7 +1,8 @@
 //! Names of tenants and branches, and the small files that hold them.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -37,7 +38,8 @@ pub(crate) fn write(path: &Path, name: &str) -> Result<(), RepositoryError> {
     let io = |error| RepositoryError::io("write", path, error);
     let text = serde_json::to_string(&NameFile { name: name.to_owned() }).map_err(|e| io(e.into()))?;
     let temporary = path.with_extension("tmp");
-    let mut file = File::create(&temporary).map_err(io)?;
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary).map_err(io)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io)?;
     fs::rename(&temporary, path).map_err(io)?;
     sync_directory(path.parent().unwrap_or(Path::new(".")))
@@ -54,6 +56,13 @@ pub(crate) fn read(path: &Path) -> Result<Option<String>, RepositoryError> {
         serde_json::from_str(&text).map_err(|error| RepositoryError::io("read", path, error.into()))?;
     check(&file.name)?;
     Ok(Some(file.name))
+}
+
+/// Makes a directory, and those on the way to it, for this user alone: what will be in it is as confidential as a cluster's own
+/// data directory.
+pub(crate) fn make_dir(path: &Path) -> Result<(), RepositoryError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|e| RepositoryError::io("make", path, e))
 }
 
 /// Makes new and renamed entries of a directory durable.

@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use page_cache::{ManifestError, OpenError, Options, TimelineInfo};
 
 use crate::names::{self, DEFAULT_TENANT};
-use crate::timeline::NAME_FILE;
+use crate::timeline::{NAME_FILE, VERSIONS};
 use crate::{Attach, AttachTimelineError, Engines, Id, OpenTimelineError, RepositoryError, Timeline};
 
 const TENANTS: &str = "tenants";
@@ -28,7 +28,19 @@ pub struct Repository {
     options: Options,
     tenant: Tenant,
     unfinished: Vec<PathBuf>,
+    broken: Vec<BrokenTimeline>,
     state: RwLock<State>,
+}
+
+/// A timeline that could not be opened. Its files are left as they are, and its name stays taken.
+#[derive(Clone, Debug)]
+pub struct BrokenTimeline {
+    /// Its id.
+    pub id: Id,
+    /// Its name; the id if that could not be read.
+    pub name: String,
+    /// What is wrong.
+    pub error: Arc<RepositoryError>,
 }
 
 /// The one tenant that there is so far.
@@ -50,14 +62,16 @@ impl Repository {
     ///
     /// Timelines are brought up to the end of the WAL that they have. What an interrupted attach left behind is not opened: see [`Repository::unfinished`].
     ///
+    /// A timeline that cannot be opened does not keep the others from being: see [`Repository::broken`].
+    ///
     /// # Errors
-    /// If anything in it is damaged or cannot be read.
+    /// If the directory itself or its tenant cannot be read.
     pub fn open(dir: &Path, engines: Box<dyn Engines>, options: Options) -> Result<Arc<Repository>, RepositoryError> {
         let tenant = open_tenant(&dir.join(TENANTS))?;
-        let mut repository =
-            Repository { engines, options, tenant, unfinished: Vec::new(), state: RwLock::new(State::default()) };
+        let (unfinished, broken, state) = (Vec::new(), Vec::new(), RwLock::default());
+        let mut repository = Repository { engines, options, tenant, unfinished, broken, state };
         for entry in subdirectories(&repository.timelines_dir())? {
-            repository.open_timeline_at(&entry)?;
+            repository.open_timeline_at(&entry);
         }
         Ok(Arc::new(repository))
     }
@@ -74,22 +88,26 @@ impl Repository {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn open_timeline_at(&mut self, dir: &Path) -> Result<(), RepositoryError> {
+    fn open_timeline_at(&mut self, dir: &Path) {
         let Some(id) = id_of(dir) else {
             tracing::warn!(dir = %dir.display(), "not a timeline: left alone");
-            return Ok(());
+            return;
         };
-        let name = names::read(&dir.join(NAME_FILE))?.unwrap_or_else(|| id.to_string());
-        match self.adopt(id, &name, dir) {
-            Err(OpenTimelineError::Cache(OpenError::Manifest {
-                source: ManifestError::NotATimeline { .. }, ..
-            })) => {
-                tracing::warn!(%id, name, "an attach was interrupted; what it left behind is no timeline");
-                self.unfinished.push(dir.to_owned());
-                Ok(())
+        let (name, opened) = match names::read(&dir.join(NAME_FILE)) {
+            Err(error) => (id.to_string(), Err(error)),
+            Ok(name) => {
+                let name = name.unwrap_or_else(|| id.to_string());
+                let opened = self.adopt(id, &name, dir).map(drop);
+                (name, opened.map_err(|source| RepositoryError::Open { id, source: Box::new(source) }))
             }
-            Err(source) => Err(RepositoryError::Open { id, source: Box::new(source) }),
-            Ok(_) => Ok(()),
+        };
+        let Err(error) = opened else { return };
+        if is_unfinished(&error) {
+            tracing::warn!(%id, name, "an attach was interrupted; what it left behind is no timeline");
+            self.unfinished.push(dir.to_owned());
+        } else {
+            tracing::error!(%id, name, %error, "this timeline cannot be opened; the others are served without it");
+            self.broken.push(BrokenTimeline { id, name, error: Arc::new(error) });
         }
     }
 
@@ -126,17 +144,30 @@ impl Repository {
     /// Finds a timeline. Tenant and timeline are given by name or id.
     ///
     /// # Errors
-    /// [`RepositoryError::NoTenant`], [`RepositoryError::NoTimeline`].
+    /// [`RepositoryError::NoTenant`], [`RepositoryError::NoTimeline`], [`RepositoryError::Broken`].
     pub fn timeline(&self, tenant: &str, timeline: &str) -> Result<Arc<Timeline>, RepositoryError> {
         if tenant != self.tenant.name && tenant.parse() != Ok(self.tenant.id) {
             return Err(RepositoryError::NoTenant(tenant.to_owned()));
         }
         let state = self.read();
-        let found = match timeline.parse::<Id>() {
+        let id = timeline.parse::<Id>();
+        let found = match id {
             Ok(id) => state.timelines.get(&id),
             Err(_) => state.timelines.values().find(|t| t.name() == timeline),
         };
-        found.cloned().ok_or_else(|| RepositoryError::NoTimeline(timeline.to_owned()))
+        if let Some(found) = found {
+            return Ok(Arc::clone(found));
+        }
+        match self.broken.iter().find(|broken| id == Ok(broken.id) || broken.name == timeline) {
+            Some(broken) => Err(RepositoryError::Broken(Arc::clone(&broken.error))),
+            None => Err(RepositoryError::NoTimeline(timeline.to_owned())),
+        }
+    }
+
+    /// The timelines that could not be opened when the repository was.
+    #[must_use]
+    pub fn broken(&self) -> &[BrokenTimeline] {
+        &self.broken
     }
 
     /// Takes a name for a new timeline, before anything is asked of its source. The name is free again when the answer is dropped
@@ -148,7 +179,8 @@ impl Repository {
         names::check(name)?;
         let id = Id::random().map_err(|e| RepositoryError::io("make an id in", &self.tenant.dir, e))?;
         let mut state = self.write();
-        if state.attaching.contains_key(name) || state.timelines.values().any(|t| t.name() == name) {
+        let of_broken = self.broken.iter().any(|broken| broken.name == name);
+        if of_broken || state.attaching.contains_key(name) || state.timelines.values().any(|t| t.name() == name) {
             return Err(RepositoryError::Exists(name.to_owned()));
         }
         state.attaching.insert(name.to_owned(), id);
@@ -207,7 +239,7 @@ impl Reservation {
     /// If it cannot be made.
     pub fn make_dir(&self) -> Result<PathBuf, RepositoryError> {
         let dir = self.repository.timelines_dir().join(self.id.to_string());
-        fs::create_dir_all(&dir).map_err(|e| RepositoryError::io("make", &dir, e))?;
+        names::make_dir(&dir)?;
         Ok(dir)
     }
 
@@ -234,7 +266,7 @@ impl Drop for Reservation {
 
 /// Finds the tenant, or makes the default one.
 fn open_tenant(tenants: &Path) -> Result<Tenant, RepositoryError> {
-    fs::create_dir_all(tenants).map_err(|e| RepositoryError::io("make", tenants, e))?;
+    names::make_dir(tenants)?;
     for dir in subdirectories(tenants)? {
         if let (Some(id), Some(name)) = (id_of(&dir), names::read(&dir.join(TENANT_FILE))?) {
             return Ok(Tenant { id, name, dir });
@@ -242,11 +274,17 @@ fn open_tenant(tenants: &Path) -> Result<Tenant, RepositoryError> {
     }
     let id = Id::random().map_err(|e| RepositoryError::io("make an id in", tenants, e))?;
     let dir = tenants.join(id.to_string());
-    let timelines = dir.join(TIMELINES);
-    fs::create_dir_all(&timelines).map_err(|e| RepositoryError::io("make", &timelines, e))?;
+    names::make_dir(&dir.join(TIMELINES))?;
     names::write(&dir.join(TENANT_FILE), DEFAULT_TENANT)?;
     names::sync_directory(tenants)?;
     Ok(Tenant { id, name: DEFAULT_TENANT.to_owned(), dir })
+}
+
+/// Whether it is the lack of a manifest: then nothing is there yet that could be damaged.
+fn is_unfinished(error: &RepositoryError) -> bool {
+    let RepositoryError::Open { source, .. } = error else { return false };
+    let OpenTimelineError::Cache(OpenError::Manifest { source, .. }) = &**source else { return false };
+    matches!(source, ManifestError::NotATimeline { .. })
 }
 
 fn id_of(dir: &Path) -> Option<Id> {
@@ -267,7 +305,17 @@ fn subdirectories(dir: &Path) -> Result<Vec<PathBuf>, RepositoryError> {
     Ok(found)
 }
 
+/// Removes a timeline's directory: first what makes it a timeline, so that a crash leaves none without its files.
 fn remove(dir: &Path) -> Result<(), RepositoryError> {
+    let versions = dir.join(VERSIONS);
+    let manifest = versions.join(page_cache::MANIFEST);
+    match fs::remove_file(&manifest) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        result => {
+            result.map_err(|e| RepositoryError::io("remove", &manifest, e))?;
+            names::sync_directory(&versions)?;
+        }
+    }
     match fs::remove_dir_all(dir) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(RepositoryError::io("remove", dir, error)),
         _ => Ok(()),

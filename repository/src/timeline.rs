@@ -8,7 +8,8 @@ use page_cache::{Options, PageCache, TimelineInfo};
 use pgdata::{ClusterState, ControlFile, Lsn};
 use walredo::Redo;
 
-use crate::{Engines, Id, Ingest, OpenTimelineError};
+use crate::ingest::Fault;
+use crate::{Engines, Id, Ingest, IngestError, OpenTimelineError};
 
 /// The file with the branch's name in a timeline's directory.
 pub(crate) const NAME_FILE: &str = "branch.json";
@@ -25,6 +26,7 @@ pub struct Timeline {
     /// Whether pages carry checksums. No record can change that: switching them needs a cluster that is shut down.
     pub(crate) checksums: bool,
     ingest: Mutex<Ingest>,
+    fault: Fault,
 }
 
 impl Timeline {
@@ -44,6 +46,7 @@ impl Timeline {
         cache.set_initial_cluster(initial.clone());
         let cache = Arc::new(cache);
         let ingest = Ingest::recover(Arc::clone(&cache), initial)?;
+        let fault = Arc::clone(ingest.fault());
         Ok(Timeline {
             id,
             name: name.to_owned(),
@@ -52,6 +55,7 @@ impl Timeline {
             redo,
             checksums,
             ingest: Mutex::new(ingest),
+            fault,
         })
     }
 
@@ -95,6 +99,13 @@ impl Timeline {
     #[must_use]
     pub fn status(&self) -> page_cache::Status {
         self.cache.status()
+    }
+
+    /// Why the timeline takes no more WAL, if so: a record that is not understood or contradicts what was before, or damaged WAL. What is
+    /// up to [`Timeline::last_record_lsn`] stays readable.
+    #[must_use]
+    pub fn fault(&self) -> Option<Arc<IngestError>> {
+        self.fault.get().cloned()
     }
 
     /// The write path, for as long as the guard is held.

@@ -1,0 +1,115 @@
+//! Damaged files, and records that cannot be taken: seen, contained, and nothing destroyed.
+
+use std::fs;
+
+use pgdata::Lsn;
+use repository::{IngestError, RepositoryError};
+
+use crate::fixture::{FIRST, Home, SEGMENT, Wal, attach, check, commits, damage, segment_file};
+
+#[test]
+fn a_damaged_byte_in_a_complete_segment_ends_what_can_be_read() {
+    let home = Home::new();
+    let mut wal = Wal::new();
+    wal.fill(3 * SEGMENT);
+    let timeline = attach(&home.open(), "main");
+    wal.send(&timeline, wal.end());
+    let at = Lsn(FIRST.0 + SEGMENT + 5000);
+    damage(timeline.dir(), at);
+    let before = fs::read(segment_file(timeline.dir(), at)).expect("a segment");
+
+    let timeline = home.open().timeline("default", "main").expect("opened");
+    let fault = timeline.fault().expect("a fault").to_string();
+    assert!(fault.contains("000000010000000000000004"), "{fault}");
+    let last = timeline.last_record_lsn();
+    assert!(last > FIRST && last <= at, "{last}");
+    check(&timeline, &wal, last);
+    assert!(commits(&timeline, wal.end()).is_err());
+
+    let refused = timeline.ingest().write(last, wal.slice(last, wal.end())).expect_err("a fault");
+    assert!(matches!(refused, IngestError::Stopped(_)), "{refused}");
+    assert!(timeline.ingest().flush().is_err());
+    assert_eq!(fs::read(segment_file(timeline.dir(), at)).expect("a segment"), before);
+    assert!(segment_file(timeline.dir(), wal.end()).exists());
+}
+
+/// It cannot be told from a torn write here. So it is asked for again, and nothing is thrown away before that has come.
+#[test]
+fn a_damaged_byte_in_the_last_segment_is_asked_for_again() {
+    let home = Home::new();
+    let mut wal = Wal::new();
+    wal.fill(SEGMENT + SEGMENT / 2);
+    let timeline = attach(&home.open(), "main");
+    wal.send(&timeline, wal.end());
+    let at = Lsn(FIRST.0 + SEGMENT + 100_000);
+    damage(timeline.dir(), at);
+    let before = fs::read(segment_file(timeline.dir(), at)).expect("a segment");
+
+    let timeline = home.open().timeline("default", "main").expect("opened");
+    let last = timeline.ingest().resume_lsn();
+    assert!(last <= at && at.bytes_since(last) < 20_000);
+    timeline.ingest().flush().expect("nothing new");
+    assert_eq!(fs::read(segment_file(timeline.dir(), at)).expect("a segment"), before);
+    wal.send(&timeline, wal.end());
+    check(&timeline, &wal, wal.end());
+}
+
+#[test]
+fn a_timeline_with_a_missing_segment_does_not_keep_the_others_from_being_served() {
+    let home = Home::new();
+    let mut wal = Wal::new();
+    wal.fill(3 * SEGMENT);
+    let repository = home.open();
+    let (good, bad) = (attach(&repository, "good"), attach(&repository, "bad"));
+    wal.send(&good, wal.end());
+    wal.send(&bad, wal.end());
+    fs::remove_file(segment_file(bad.dir(), Lsn(FIRST.0 + SEGMENT))).expect("removed");
+
+    let repository = home.open();
+    check(&repository.timeline("default", "good").expect("opened"), &wal, wal.end());
+    let [broken] = repository.broken() else { panic!("one is broken") };
+    assert_eq!((broken.name.as_str(), broken.id), ("bad", bad.id()));
+    for name in ["bad", &bad.id().to_string()] {
+        let error = repository.timeline("default", name).expect_err("broken").to_string();
+        assert!(error.contains("000000010000000000000004"), "{error}");
+    }
+    assert!(matches!(repository.reserve("bad"), Err(RepositoryError::Exists(_))));
+}
+
+#[test]
+fn damaged_metadata_breaks_its_own_timeline_only() {
+    for file in ["versions/timeline.json", "branch.json"] {
+        let home = Home::new();
+        let repository = home.open();
+        let (good, bad) = (attach(&repository, "good"), attach(&repository, "bad"));
+        fs::write(bad.dir().join(file), "{").expect("damaged");
+        let repository = home.open();
+        assert_eq!(repository.timeline("default", "good").expect("opened").id(), good.id());
+        assert_eq!(repository.broken().len(), 1);
+        assert!(matches!(repository.timeline("default", &bad.id().to_string()), Err(RepositoryError::Broken(_))));
+        assert!(repository.unfinished().is_empty());
+    }
+}
+
+#[test]
+fn a_record_that_is_not_understood_stops_the_timeline_now_and_after_a_restart() {
+    let home = Home::new();
+    let mut wal = Wal::new();
+    wal.fill(30_000);
+    let good = wal.end();
+    wal.nonsense();
+    wal.commit();
+    let timeline = attach(&home.open(), "main");
+    timeline.ingest().write(FIRST, wal.slice(FIRST, wal.end())).expect("written");
+    let refused = timeline.ingest().flush().expect_err("nonsense");
+    assert!(matches!(refused, IngestError::Stopped(_)), "{refused}");
+    assert!(timeline.ingest().write(good, wal.slice(good, wal.end())).is_err());
+    assert_eq!(timeline.last_record_lsn(), good);
+    check(&timeline, &wal, good);
+
+    let timeline = home.open().timeline("default", "main").expect("opened");
+    assert!(timeline.fault().is_some());
+    assert_eq!(timeline.last_record_lsn(), good);
+    check(&timeline, &wal, good);
+    assert!(timeline.ingest().write(good, wal.slice(good, wal.end())).is_err());
+}

@@ -1,0 +1,6 @@
+//! The repository without any server: a base backup of three files, WAL made here, and an engine that counts.
+
+mod attach;
+mod damage;
+mod fixture;
+mod resume;
