@@ -138,6 +138,14 @@ impl Timeline {
         Ok(self.cache.blob(name, lsn)?)
     }
 
+    /// The paths of all small files that exist at `lsn`, relative to the data directory, in order.
+    ///
+    /// # Errors
+    /// If `lsn` cannot be read at.
+    pub fn blobs(&self, lsn: Lsn) -> Result<Vec<String>, ReadError> {
+        Ok(self.cache.blobs(lsn)?)
+    }
+
     /// The cluster's state at `lsn`: settings and counters.
     ///
     /// # Errors
