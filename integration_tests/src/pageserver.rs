@@ -46,7 +46,9 @@ impl Pageserver {
     pub fn with_binary(binary: PathBuf, dir: &Path, install: &PgInstall) -> Result<Pageserver> {
         RunAs::server_user().make_dir(dir)?;
         let log = dir.with_extension("log");
-        Ok(Pageserver { binary, dir: dir.to_owned(), log, install: install.clone(), server: None })
+        let pageserver = Pageserver { binary, dir: dir.to_owned(), log, install: install.clone(), server: None };
+        pageserver.configure("")?;
+        Ok(pageserver)
     }
 
     /// As [`Pageserver::new`], and starts it.
@@ -65,7 +67,6 @@ impl Pageserver {
     /// A command of the binary, to be run as the servers' user.
     fn command(&self) -> Command {
         let mut command = Command::new(&self.binary);
-        command.env(format!("PG_BIN_{}", self.install.version().major()), self.install.bin());
         command.env_remove("PAGESERVER").current_dir("/").stdin(Stdio::null());
         RunAs::server_user().apply(&mut command);
         command
@@ -158,12 +159,15 @@ impl Pageserver {
         self.cli(&["attach", name, "--primary", primary]).map(drop)
     }
 
-    /// Writes the configuration file; it is in force after the next start.
+    /// Writes the configuration file: `settings`, which may name anything but `redo`, and where PostgreSQL's programs are. It is
+    /// in force after the next start.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn configure(&self, text: &str) -> Result<()> {
-        Ok(fs::write(self.dir.join("pageserver.toml"), text)?)
+    pub fn configure(&self, settings: &str) -> Result<()> {
+        let (major, bin) = (self.install.version().major(), self.install.bin());
+        let redo = format!("[redo]\npg_bin = {{ {major} = {:?} }}\n", bin.to_string_lossy());
+        Ok(fs::write(self.dir.join("pageserver.toml"), format!("{settings}\n{redo}"))?)
     }
 
     /// What the running server has logged.
