@@ -17,7 +17,7 @@ use rustix::process::Signal;
 use crate::pg_install::{run, test_version};
 use crate::process::POLL;
 use crate::tablespaces::TablespaceLink;
-use crate::{PgInstall, Process, RunAs};
+use crate::{Counters, PgInstall, Process, RunAs};
 
 /// How long a server may take until it accepts connections: crash recovery included.
 const START: Duration = Duration::from_secs(120);
@@ -57,11 +57,13 @@ pub struct ClusterOptions {
     pub wal_segment_mb: u32,
     /// Lines for `postgresql.conf`: names and values as they are written there.
     pub config: Vec<(String, String)>,
+    /// Where its counters stand when a [`crate::Lab`] starts it, if not at the beginning.
+    pub counters: Option<Counters>,
 }
 
 impl Default for ClusterOptions {
     fn default() -> Self {
-        ClusterOptions { version: test_version(), checksums: false, wal_segment_mb: 16, config: Vec::new() }
+        ClusterOptions { version: test_version(), checksums: false, wal_segment_mb: 16, config: Vec::new(), counters: None }
     }
 }
 

@@ -1,5 +1,6 @@
 //! A primary, a pageserver that follows it through a relay, and the comparison of the two: what most end-to-end tests need.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -26,6 +27,7 @@ pub struct Lab {
     dir: PathBuf,
     segment_size: u64,
     attached: Option<Lsn>,
+    kinds: BTreeMap<String, u64>,
 }
 
 impl Lab {
@@ -37,11 +39,15 @@ impl Lab {
     /// # Panics
     /// If PostgreSQL is not installed or the pageserver has not been built.
     pub fn start(dir: &Path, options: &ClusterOptions) -> Result<Lab> {
-        let primary = Cluster::start_new(&dir.join("primary"), options)?;
+        let mut primary = Cluster::init(&dir.join("primary"), options)?;
+        match options.counters {
+            Some(counters) => primary.start_at(&counters, u64::from(options.wal_segment_mb) << 20)?,
+            None => primary.start()?,
+        }
         let relay = Relay::start(primary.port(), &dir.join("backups"))?;
         let pageserver = Pageserver::start_new(&dir.join("pageserver"), primary.install())?;
         let segment_size = u64::from(options.wal_segment_mb) << 20;
-        Ok(Lab { pageserver, relay, primary, dir: dir.to_owned(), segment_size, attached: None })
+        Ok(Lab { pageserver, relay, primary, dir: dir.to_owned(), segment_size, attached: None, kinds: BTreeMap::new() })
     }
 
     /// Attaches the primary as the timeline [`TIMELINE`]; LSNs that the primary comes to from now on can be compared.
@@ -74,6 +80,10 @@ impl Lab {
         self.primary.stop()?;
         let wal = WalDump::new(self.primary.install(), &self.primary.data().join("pg_wal"));
         let records = wal.records(attached, end)?;
+        self.kinds.clear();
+        for record in &records {
+            *self.kinds.entry(record.kind()).or_default() += 1;
+        }
         let lsns = choose_lsns(&records, self.segment_size, noted, extra, &mut Random::new(end.0));
         let missing: Vec<&Lsn> = noted.iter().filter(|lsn| !lsns.contains(lsn)).collect();
         ensure!(missing.is_empty(), "no checkpoint lies between {missing:?} and the LSNs noted before them");
@@ -84,6 +94,12 @@ impl Lab {
         lsns.into_iter()
             .map(|lsn| Ok((lsn, compare_at(lsn, &mut standby, &mut comparison, &mut pages, &wal)?)))
             .collect()
+    }
+
+    /// How many records of each kind lie between the attach and the last comparison.
+    #[must_use]
+    pub fn kinds(&self) -> &BTreeMap<String, u64> {
+        &self.kinds
     }
 }
 

@@ -15,6 +15,7 @@
 mod choose;
 mod cluster;
 mod compare;
+mod counters;
 mod data_files;
 mod lab;
 mod pageserver;
@@ -32,6 +33,7 @@ pub mod workload;
 pub use choose::{Random, choose_lsns};
 pub use cluster::{Cluster, ClusterOptions, current_lsn};
 pub use compare::{Comparison, PageSource, Report};
+pub use counters::Counters;
 pub use data_files::DataFiles;
 pub use lab::{Lab, TIMELINE};
 pub use pageserver::Pageserver;

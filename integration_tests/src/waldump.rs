@@ -23,6 +23,16 @@ pub struct DumpedRecord {
 }
 
 impl DumpedRecord {
+    /// The resource manager's name and the record's, as `CLOG TRUNCATE`.
+    #[must_use]
+    pub fn kind(&self) -> String {
+        let word = |before| {
+            let rest = self.line.split(before).nth(1).unwrap_or_default();
+            rest.split_whitespace().next().unwrap_or_default()
+        };
+        format!("{} {}", word("rmgr: "), word(", desc: "))
+    }
+
     /// Whether this is the record of a checkpoint that was taken while the server ran.
     #[must_use]
     pub fn is_online_checkpoint(&self) -> bool {
@@ -131,7 +141,9 @@ mod tests {
     #[test]
     fn lines_have_a_start() -> Result<()> {
         let line = "rmgr: Heap        len (rec/tot):     54/    54, tx:        740, lsn: 0/015F0F18, prev 0/015F0EE0, desc: LOCK off 1";
-        assert_eq!(parse_line(line)?.start, "0/15F0F18".parse()?);
+        let record = parse_line(line)?;
+        assert_eq!(record.start, "0/15F0F18".parse()?);
+        assert_eq!(record.kind(), "Heap LOCK");
         Ok(())
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! The scripts use no clock and a fixed seed; what is random about a run is only how its sessions interleave.
 
+pub mod corners;
 mod sessions;
 
 use std::path::PathBuf;
@@ -115,15 +116,8 @@ impl<'a> Workload<'a> {
         Ok(())
     }
 
-    /// Takes a checkpoint, works a little so that the LSN does not lie at it, and notes the end of a record. A second checkpoint
-    /// opens a stretch in which an LSN can be chosen at random.
     fn note(&mut self) -> Result<()> {
-        let mut client = self.cluster.connect(DATABASE)?;
-        client.batch_execute("CHECKPOINT")?;
-        client.batch_execute("INSERT INTO heap_sub VALUES (0, 'after the checkpoint')")?;
-        client.batch_execute("UPDATE locked SET n = n + 1 WHERE id % 100 = 0")?;
-        self.noted.push(current_lsn(&mut client)?);
-        client.batch_execute("CHECKPOINT")?;
+        self.noted.push(note(self.cluster)?);
         Ok(())
     }
 
@@ -139,6 +133,18 @@ impl<'a> Workload<'a> {
         let head = format!("\\set round {}\n\\set location '{}'\n", self.round, location.display());
         self.cluster.psql(DATABASE, &(head + script)).map(drop)
     }
+}
+
+/// Takes a checkpoint, works a little so that the LSN does not lie at it, and returns the end of a record. A second checkpoint
+/// opens a stretch in which an LSN can be chosen at random.
+fn note(cluster: &Cluster) -> Result<Lsn> {
+    let mut client = cluster.connect(DATABASE)?;
+    client.batch_execute("CHECKPOINT")?;
+    client.batch_execute("INSERT INTO heap_sub VALUES (0, 'after the checkpoint')")?;
+    client.batch_execute("UPDATE locked SET n = n + 1 WHERE id % 100 = 0")?;
+    let lsn = current_lsn(&mut client)?;
+    client.batch_execute("CHECKPOINT")?;
+    Ok(lsn)
 }
 
 /// Whether the server has the extension `bloom`: those built without PostgreSQL's contributed modules do not.

@@ -3,11 +3,11 @@ CREATE TABLE heap_hot (id int PRIMARY KEY, n int, t text) WITH (fillfactor = 60)
 CREATE TABLE heap_toast (id serial PRIMARY KEY, round int, doc text);
 ALTER TABLE heap_toast ALTER COLUMN doc SET STORAGE EXTERNAL;
 CREATE TABLE heap_tail (n int, filler text);
-CREATE TABLE heap_sub (n int, note text);
+CREATE TABLE IF NOT EXISTS heap_sub (n int, note text);
 CREATE TABLE ticks (n int);
-CREATE TABLE locked (id int PRIMARY KEY, n int);
-INSERT INTO locked SELECT i, 0 FROM generate_series(1, 1500) i;
-CREATE TABLE locked_child (id int REFERENCES locked);
+CREATE TABLE IF NOT EXISTS locked (id int PRIMARY KEY, n int);
+INSERT INTO locked SELECT i, 0 FROM generate_series(1, 1500) i ON CONFLICT DO NOTHING;
+CREATE TABLE IF NOT EXISTS locked_child (id int REFERENCES locked);
 CREATE TABLE prepared (n int PRIMARY KEY, note text);
 
 CREATE TABLE bt (id int, dup int, wide text, churn int);
