@@ -1,5 +1,6 @@
 //! What the server asks of the program behind it. The binary implements these traits for its repository.
 
+use std::io::Write;
 use std::sync::Arc;
 
 use pgdata::{Page, RelTag, SlruSegment};
@@ -75,6 +76,13 @@ pub trait RowSink {
     /// # Errors
     /// If the client is gone, or the row does not fit the columns or takes more than 16 MiB.
     fn row(&mut self, values: &[Value<'_>]) -> Result<(), ServiceError>;
+
+    /// Makes the result a copy instead of rows: whatever is written goes out as bytes. Once for each command, and not after rows.
+    /// What is written is collected into pieces of 64 KiB; the last one goes out when the command is done.
+    ///
+    /// # Errors
+    /// If the client is gone, or there are rows or a copy already.
+    fn copy_out(&mut self) -> Result<&mut dyn Write, ServiceError>;
 
     /// Sends a NOTICE, which `psql` shows at once even while rows are still to come.
     ///

@@ -38,11 +38,31 @@ fn rows_and_notices_come_in_their_order() {
                 assert_eq!(tag, "ROWS 3");
                 '.'
             }
+            QueryItem::Copy(bytes) => panic!("rows came as a copy of {} bytes", bytes.len()),
         });
     }
     assert_eq!(kinds, "cnrnrnr.");
     assert_eq!((rows[2].int8(0), rows[2].text(1), rows[1].bytea(2)), (Some(2), Some("4"), Some(vec![1, 0xAB])));
     assert_eq!((rows[1].text(3), rows[2].text(3), rows[2].text(4)), (Some("t"), Some("f"), None));
+}
+
+#[test]
+fn a_copy_comes_in_pieces_and_whole() {
+    let server = serve(Config::default());
+    let mut client = connect(&server);
+    for size in [0, 1, (64 << 10) - 1, 64 << 10, (64 << 10) + 1, 300_000] {
+        let result = client.query_all(&format!("copy {size}")).expect("a copy");
+        assert_eq!(result.tag, format!("COPY {size}"));
+        assert!(result.copy.iter().copied().eq((0..size).map(|n| n as u8)), "{size}");
+    }
+}
+
+#[test]
+fn a_copy_that_fails_leaves_the_connection_usable() {
+    let server = serve(Config::default());
+    let mut client = connect(&server);
+    assert_eq!(refusal(client.query_all("copy 13")).1, "bad luck");
+    assert_eq!(client.query_all("echo on").expect("echo").tag, "on");
 }
 
 #[test]

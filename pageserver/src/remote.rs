@@ -21,19 +21,31 @@ pub fn run(address: &str, command: &RemoteCommand) -> Result<()> {
         RemoteCommand::Status => status(&mut client),
         RemoteCommand::Page(args) => page(&mut client, args),
     }
+    .map_err(plain)
 }
 
 /// A connection, or what to do about there being none.
 pub fn connect(address: &str) -> Result<Client> {
     Client::connect(address, &ClientConfig::default()).map_err(|error| {
-        let hint = matches!(error, ClientError::Connect(_));
+        let nobody = matches!(error, ClientError::Connect(_));
         let error = anyhow!(error).context(format!("no pageserver at {address}"));
-        if hint {
-            error.context("start one with: pageserver serve -D DIR, or name another with --server HOST:PORT")
+        if nobody {
+            anyhow!("{error:#}\nStart one with: pageserver serve -D DIR, or name another with --server HOST:PORT")
         } else {
             error
         }
     })
+}
+
+/// What the server says, without the word that it is an error: the program's own name stands in front of it.
+fn plain(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast_ref::<ClientError>() {
+        Some(ClientError::Server(said)) => match &said.hint {
+            Some(hint) => anyhow!("{}\n{hint}", said.message),
+            None => anyhow!("{}", said.message),
+        },
+        _ => error,
+    }
 }
 
 /// Standard output has no reader any more. That is no failure of a command.
@@ -74,7 +86,7 @@ fn attach(client: &mut Client, args: &AttachArgs) -> Result<()> {
         match item.inspect_err(|_| progress.bar.abandon())? {
             QueryItem::Row(row) => progress.show(&row),
             QueryItem::Notice(notice) => progress.bar.println(notice.to_string()),
-            QueryItem::Columns(_) | QueryItem::Complete(_) => {}
+            QueryItem::Columns(_) | QueryItem::Copy(_) | QueryItem::Complete(_) => {}
         }
     }
     print(&format!("attached {}: it can be read now, and follows its primary. See: pageserver status\n", args.name))

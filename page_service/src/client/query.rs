@@ -10,6 +10,8 @@ pub enum QueryItem {
     Columns(Vec<ColumnInfo>),
     /// A row.
     Row(Row),
+    /// Bytes of a copy, which the command has instead of rows.
+    Copy(Vec<u8>),
     /// For information.
     Notice(ServerMessage),
     /// The command has succeeded; its tag, which is empty if the command was.
@@ -49,7 +51,10 @@ impl Step {
             BackendMessage::EmptyQuery => QueryItem::Complete(String::new()),
             BackendMessage::Error(error) => return Ok(Step::Failed(error)),
             BackendMessage::Ready => return Ok(Step::Done),
-            BackendMessage::ParameterStatus { .. } => return Ok(Step::Nothing),
+            BackendMessage::CopyData(bytes) => QueryItem::Copy(bytes.to_vec()),
+            BackendMessage::CopyOut | BackendMessage::CopyDone | BackendMessage::ParameterStatus { .. } => {
+                return Ok(Step::Nothing);
+            }
             other => return Err(ClientError::Unexpected { got: other.name(), during: "a command" }),
         }))
     }
@@ -85,6 +90,8 @@ pub struct QueryResult {
     pub columns: Vec<ColumnInfo>,
     /// The rows.
     pub rows: Vec<Row>,
+    /// The bytes of the copy; none if the command has no copy.
+    pub copy: Vec<u8>,
     /// Notices that came on the way.
     pub notices: Vec<ServerMessage>,
     /// The command's tag.
@@ -96,6 +103,7 @@ impl QueryResult {
         match item {
             QueryItem::Columns(columns) => self.columns = columns,
             QueryItem::Row(row) => self.rows.push(row),
+            QueryItem::Copy(bytes) => self.copy.extend(bytes),
             QueryItem::Notice(notice) => self.notices.push(notice),
             QueryItem::Complete(tag) => self.tag = tag,
         }

@@ -153,6 +153,16 @@ pub fn copy_both(out: &mut Vec<u8>) {
     frame(out, b'W', |out| out.extend_from_slice(&[0; 3]));
 }
 
+/// Appends CopyOutResponse: binary format, no columns.
+pub fn copy_out(out: &mut Vec<u8>) {
+    frame(out, b'H', |out| out.extend_from_slice(&[1, 0, 0]));
+}
+
+/// Appends CopyData.
+pub fn copy_data(out: &mut Vec<u8>, bytes: &[u8]) {
+    frame(out, b'd', |out| out.extend_from_slice(bytes));
+}
+
 /// Appends CopyDone.
 pub fn copy_done(out: &mut Vec<u8>) {
     frame(out, b'c', |_| {});

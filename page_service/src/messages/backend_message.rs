@@ -130,6 +130,8 @@ pub enum BackendMessage<'a> {
     EmptyQuery,
     /// From now on, copy data go both ways.
     CopyBoth,
+    /// From now on, copy data come from the server.
+    CopyOut,
     /// A piece of a copy: in a page stream, an answer.
     CopyData(&'a [u8]),
     /// The copy is over.
@@ -176,7 +178,8 @@ impl<'a> BackendMessage<'a> {
             b'D' => BackendMessage::DataRow(read_row(fields)?),
             b'C' => BackendMessage::CommandComplete(fields.cstr()?),
             b'I' => BackendMessage::EmptyQuery,
-            b'W' => read_copy_both(fields)?,
+            b'W' => read_copy_start(fields, BackendMessage::CopyBoth)?,
+            b'H' => read_copy_start(fields, BackendMessage::CopyOut)?,
             b'd' => BackendMessage::CopyData(fields.remainder()),
             b'c' => BackendMessage::CopyDone,
             tag => return Err(FrameError::Tag { tag }),
@@ -199,6 +202,7 @@ impl<'a> BackendMessage<'a> {
             BackendMessage::CommandComplete(_) => "CommandComplete",
             BackendMessage::EmptyQuery => "EmptyQueryResponse",
             BackendMessage::CopyBoth => "CopyBothResponse",
+            BackendMessage::CopyOut => "CopyOutResponse",
             BackendMessage::CopyData(_) => "CopyData",
             BackendMessage::CopyDone => "CopyDone",
         }
@@ -220,6 +224,7 @@ const fn name_and_limit(tag: u8) -> Option<(&'static str, usize)> {
         b'C' => ("CommandComplete", MAX_OTHER),
         b'I' => ("EmptyQueryResponse", 0),
         b'W' => ("CopyBothResponse", MAX_OTHER),
+        b'H' => ("CopyOutResponse", MAX_OTHER),
         b'd' => ("CopyData", MAX_COPY_ANSWER),
         b'c' => ("CopyDone", 0),
         _ => return None,
@@ -276,7 +281,8 @@ fn read_value(fields: &mut Fields<'_>) -> Result<Option<String>, FrameError> {
     fields.text(length).map(|text| Some(text.to_owned()))
 }
 
-fn read_copy_both<'a>(fields: &mut Fields<'_>) -> Result<BackendMessage<'a>, FrameError> {
+/// The format of a copy and of its columns; the message itself is known from its tag.
+fn read_copy_start<'a>(fields: &mut Fields<'_>, message: BackendMessage<'a>) -> Result<BackendMessage<'a>, FrameError> {
     let format = fields.u8()?;
     if format > 1 {
         return Err(fields.wrong("format", format));
@@ -284,5 +290,5 @@ fn read_copy_both<'a>(fields: &mut Fields<'_>) -> Result<BackendMessage<'a>, Fra
     for _ in 0..read_count(fields)? {
         fields.i16()?;
     }
-    Ok(BackendMessage::CopyBoth)
+    Ok(message)
 }

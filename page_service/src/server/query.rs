@@ -21,8 +21,12 @@ pub(super) fn run(wire: &mut Wire, service: &dyn Backend, text: &str) -> Result<
             Err(error) => backend::error(&mut wire.out, Severity::Error, &error),
         }
     } else {
-        match service.command(command, &mut Rows::new(wire)) {
-            Ok(tag) => backend::command_complete(&mut wire.out, &tag),
+        let mut rows = Rows::new(wire);
+        match service.command(command, &mut rows) {
+            Ok(tag) => {
+                rows.finish()?;
+                backend::command_complete(&mut wire.out, &tag);
+            }
             Err(error) => backend::error(&mut wire.out, Severity::Error, &error),
         }
     }

@@ -46,6 +46,15 @@ impl Backend for Fake {
                 out.row(&[Value::Null])?;
                 Ok("NULL".to_owned())
             }
+            "copy" => {
+                let size: usize = rest.parse().map_err(|_| ServiceError::new(SqlState::SYNTAX_ERROR, "copy N"))?;
+                let writer = out.copy_out()?;
+                (0..size).try_for_each(|n| writer.write_all(&[n as u8]))?;
+                if size == 13 {
+                    return Err(ServiceError::internal("bad luck"));
+                }
+                Ok(format!("COPY {size}"))
+            }
             "echo" => Ok(rest.to_owned()),
             "wrong" => {
                 out.columns(&[Column::int8("n")])?;
