@@ -143,13 +143,14 @@ impl BaseWriter {
     }
 }
 
-/// Makes the name of `dir` durable, and those of all directories on the way to it, which may be as new. One that may not be read
-/// was not made by this program.
+/// Makes the name of `dir` durable, and those of all directories on the way to it, which may be as new. One that may not be read, or
+/// is on a file system that knows no syncing (as read-only images do, with EINVAL), was not made by this program.
 fn sync_ancestors(storage: &dyn Storage, dir: &Path) -> Result<(), StorageError> {
+    use std::io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported};
     for ancestor in dir.ancestors().skip(1) {
         let ancestor = if ancestor.as_os_str().is_empty() { Path::new(".") } else { ancestor };
         match storage.sync_dir(ancestor) {
-            Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => break,
+            Err(e) if matches!(e.kind(), PermissionDenied | InvalidInput | Unsupported | ReadOnlyFilesystem) => break,
             result => result.context("sync", ancestor)?,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -164,13 +164,14 @@ impl<T> Context<T> for io::Result<T> {
     }
 }
 
-/// The operating system's own files.
+/// The operating system's own files. What is made is for its owner alone.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct FileSystem;
 
 impl Storage for FileSystem {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        std::fs::create_dir_all(path)
+        // What is in it is as confidential as the cluster's own data directory, which PostgreSQL gives this mode.
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
@@ -179,7 +180,7 @@ impl Storage for FileSystem {
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn StorageFile>> {
         let mut options = std::fs::OpenOptions::new();
-        Ok(Arc::new(options.read(true).write(true).create(true).truncate(true).open(path)?))
+        Ok(Arc::new(options.read(true).write(true).create(true).truncate(true).mode(0o600).open(path)?))
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn StorageFile>> {

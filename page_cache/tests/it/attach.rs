@@ -1,8 +1,13 @@
 //! From a base backup to a timeline.
 
+use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
-use page_cache::{AttachError, Base, BaseWriter, LayerContentError, ManifestError, OpenError, Options, PageCache};
+use page_cache::{
+    AttachError, Base, BaseWriter, FileSystem, LayerContentError, ManifestError, OpenError, Options, PageCache, Storage,
+    StorageFile,
+};
 use pgdata::{Fork, PAGE_SIZE, PageKey};
 
 use crate::disk::{Disk, Fault};
@@ -142,4 +147,40 @@ fn a_backup_that_is_not_whole_is_refused() {
     assert!(matches!(try_with(&|writer| writer.pages(table, 0, &pages[1..])), Err(AttachError::Failed)));
     assert!(matches!(try_with(&|writer| writer.pages(clog(0), 31, &pages)), Err(AttachError::Failed)));
     assert!(matches!(try_with(&|writer| writer.pages(table, u32::MAX - 1, &pages)), Err(AttachError::Failed)));
+}
+
+/// A disk whose root directory is a read-only image that cannot be synced.
+#[derive(Debug)]
+struct OnImage(FileSystem);
+
+impl Storage for OnImage {
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.0.create_dir(path)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        self.0.list(dir)
+    }
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn StorageFile>> {
+        self.0.create(path)
+    }
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn StorageFile>> {
+        self.0.open(path)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.0.remove(path)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        if dir == Path::new("/") { Err(io::ErrorKind::InvalidInput.into()) } else { self.0.sync_dir(dir) }
+    }
+}
+
+#[test]
+fn directories_that_know_no_syncing_are_not_this_programs() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("timeline");
+    let writer = BaseWriter::create_on(Arc::new(OnImage(FileSystem)), &path, info()).unwrap();
+    writer.finish(info().start_lsn).unwrap();
 }
