@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 use pgdata::{Lsn, Object, PageKey};
 
-use crate::PgInstall;
+use crate::{PgInstall, run};
 
 /// Bytes in a WAL page, and in the headers of a segment's first page and of the others (`access/xlog_internal.h`).
 const WAL_PAGE: u64 = 8192;
@@ -79,12 +80,13 @@ impl WalDump {
         Ok(Lsn((high << 32) + low * size))
     }
 
-    /// All records that start in `from..to`.
+    /// All records that start in `from..to`. There must be a record at or after `to`, as `pg_waldump` stops there.
     ///
     /// # Errors
-    /// If `pg_waldump` cannot be run or prints what is not understood.
+    /// If `pg_waldump` cannot be run, fails or prints what is not understood.
     pub fn records(&self, from: Lsn, to: Lsn) -> Result<Vec<DumpedRecord>> {
-        self.dump(from, to, &[])?.lines().map(parse_line).collect()
+        let output = run(&mut self.command(from, to))?;
+        String::from_utf8_lossy(&output.stdout).lines().map(parse_line).collect()
     }
 
     /// The records before `to` that refer to a block, one a line; for messages.
@@ -97,15 +99,17 @@ impl WalDump {
         };
         let relation = format!("--relation={}/{}/{}", rel.spc, rel.db, rel.rel);
         let (fork, block) = (format!("--fork={}", rel.fork.name()), format!("--block={}", key.block));
-        self.dump(from, to, &[&relation, &fork, &block])
-    }
-
-    /// `pg_waldump` ends in an error when it meets the end of the WAL; what it printed before that counts.
-    fn dump(&self, from: Lsn, to: Lsn, filter: &[&str]) -> Result<String> {
-        let mut command = self.install.command("pg_waldump");
-        command.arg("--path").arg(&self.wal).arg(format!("--start={from}")).arg(format!("--end={to}")).args(filter);
+        let mut command = self.command(from, to);
+        command.args([&relation, &fork, &block]);
+        // It ends in an error when it meets the end of the WAL; what it printed before that counts.
         let output = command.output().with_context(|| format!("running {command:?}"))?;
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    fn command(&self, from: Lsn, to: Lsn) -> Command {
+        let mut command = self.install.command("pg_waldump");
+        command.arg("--path").arg(&self.wal).arg(format!("--start={from}")).arg(format!("--end={to}"));
+        command
     }
 }
 

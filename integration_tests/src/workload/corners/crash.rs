@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use postgres::Client;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -35,8 +35,7 @@ pub fn in_a_record(cluster: &Cluster) -> Result<()> {
     kill_process(pid, Signal::KILL)?;
     let written = writing.join().expect("the writer does not panic");
     ensure!(written.is_err(), "the long record was whole before its writer was killed");
-    drop(watch);
-    recovered(cluster, limit)
+    recovered(cluster, watch, limit)
 }
 
 /// The end of the flushed WAL, in bytes.
@@ -45,12 +44,15 @@ fn flushed(client: &mut Client) -> Result<i64> {
     Ok(client.query_one(position, &[])?.get(0))
 }
 
-/// Waits until the server accepts connections again: first it has to end the others.
-fn recovered(cluster: &Cluster, limit: Instant) -> Result<()> {
-    while cluster.connect(DATABASE).and_then(|mut client| Ok(client.batch_execute("SELECT 1")?)).is_err() {
-        if Instant::now() > limit {
-            bail!("PostgreSQL does not recover from the crash of a process");
-        }
+/// Waits until the server, which ends all sessions when it sees the crash, accepts connections again.
+fn recovered(cluster: &Cluster, mut old: Client, limit: Instant) -> Result<()> {
+    let crashed = |client: Result<Client>| client.and_then(|mut client| Ok(client.batch_execute("SELECT 1")?)).is_err();
+    while old.batch_execute("SELECT 1").is_ok() {
+        ensure!(Instant::now() < limit, "PostgreSQL does not see the crash of a process");
+        thread::sleep(POLL);
+    }
+    while crashed(cluster.connect(DATABASE)) {
+        ensure!(Instant::now() < limit, "PostgreSQL does not recover from the crash of a process");
         thread::sleep(POLL);
     }
     Ok(())
