@@ -152,7 +152,8 @@ mod tests {
             assert_eq!(entry.header().mtime().unwrap(), 77);
             seen.push((entry.path().unwrap().display().to_string(), entry.header().mode().unwrap(), content.len()));
         }
-        let expected = [("./", 0o700, 0), ("pg_wal/", 0o700, 0), ("pg_tblspc/16400", 0o777, 0), ("PG_VERSION", 0o600, 3)];
+        let expected =
+            [("./", 0o700, 0), ("pg_wal/", 0o700, 0), ("pg_tblspc/16400", 0o777, 0), ("PG_VERSION", 0o600, 3)];
         assert_eq!(seen[..4], expected.map(|(path, mode, len)| (path.to_owned(), mode, len)));
         assert_eq!(seen[4], ("zeros".to_owned(), 0o600, 100_000));
     }

@@ -82,7 +82,8 @@ mod tests {
             assert_eq!((control.backup_start_point, control.backup_end_point), (Lsn::INVALID, Lsn::INVALID));
             assert!(!control.backup_end_required);
             assert_eq!(control.time, 1_700_000_000);
-            let kept = ControlFile { data_checksum_version: 1, max_prepared_xacts: 20, wal_level: 2, ..control.clone() };
+            let kept =
+                ControlFile { data_checksum_version: 1, max_prepared_xacts: 20, wal_level: 2, ..control.clone() };
             assert_eq!((kept.system_identifier, kept.mock_authentication_nonce), (42, [9; 32]));
             assert_eq!(kept, control);
         }

@@ -81,6 +81,10 @@ mod layout;
 mod objects;
 mod segment;
 mod source;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod twophase;
 mod wal;
 

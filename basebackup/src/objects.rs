@@ -59,15 +59,12 @@ impl<W: Write> Writer<'_, '_, W> {
         })
     }
 
-    /// The pages of `rel` as the files of its fork `fork`. The last file is full if the relation ends with it.
+    /// The pages of `rel` as the files of its fork `fork`.
     fn relation(&mut self, rel: RelTag, blocks: u32, fork: Fork) -> Result<(), BackupError> {
-        let files = blocks.div_ceil(SEGMENT_BLOCKS).max(1);
-        for file in 0..files {
+        files(blocks).try_for_each(|(file, first, count)| {
             let path = relation_path(self.backup.identity.version, rel.with_fork(fork), file);
-            let first = file * SEGMENT_BLOCKS;
-            self.file(&path, rel.into(), first, SEGMENT_BLOCKS.min(blocks - first))?;
-        }
-        Ok(())
+            self.file(&path, rel.into(), first, count)
+        })
     }
 
     /// Commit timestamps are there only while they are kept.
@@ -101,11 +98,36 @@ impl<W: Write> Writer<'_, '_, W> {
     }
 }
 
+/// The files of a fork: number, first block, blocks. There is always one; the last may be full.
+fn files(blocks: u32) -> impl Iterator<Item = (u32, u32, u32)> {
+    (0..blocks.div_ceil(SEGMENT_BLOCKS).max(1)).map(move |file| {
+        let first = file * SEGMENT_BLOCKS;
+        (file, first, SEGMENT_BLOCKS.min(blocks - first))
+    })
+}
+
 /// Pages that were never initialised have none.
 fn set_checksums(first: u32, pages: &mut [Page]) {
     for (block, page) in (first..).zip(pages) {
         if !page_is_new(page) {
             set_page_checksum(page, block);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fork_has_files_of_one_gibibyte() {
+        let all = |blocks| files(blocks).collect::<Vec<_>>();
+        assert_eq!(all(0), [(0, 0, 0)]);
+        assert_eq!(all(1), [(0, 0, 1)]);
+        assert_eq!(all(131_072), [(0, 0, 131_072)]);
+        assert_eq!(all(131_073), [(0, 0, 131_072), (1, 131_072, 1)]);
+        let largest = all(u32::MAX);
+        assert_eq!(largest.len(), 32_768);
+        assert_eq!(largest[32_767], (32_767, u32::MAX - 131_071, 131_071));
     }
 }

@@ -57,11 +57,7 @@ fn write_before<W: Write>(backup: &Backup<'_>, file: &mut File<'_, W>) -> Result
 
 /// Copies the source's WAL from the segment's start up to the backup's LSN, checking it on the way, and answers where the last record
 /// in it starts. Empty pages instead, if the source does not have it.
-fn copy_history<W: Write>(
-    backup: &Backup<'_>,
-    start: Lsn,
-    file: &mut File<'_, W>,
-) -> Result<Option<Lsn>, BackupError> {
+fn copy_history<W: Write>(backup: &Backup<'_>, start: Lsn, file: &mut File<'_, W>) -> Result<Option<Lsn>, BackupError> {
     let end = backup.place.end;
     let mut buffer = vec![0; PIECE.min(end.bytes_since(start)) as usize];
     let mut history = None;

@@ -50,7 +50,9 @@ mod tests {
 
     #[test]
     fn names_are_those_of_the_version() {
-        for (version, name) in [(PgVersion::V15, "00000000000003E8"), (PgVersion::V17, "000003E8"), (PgVersion::V15, "x")] {
+        for (version, name) in
+            [(PgVersion::V15, "00000000000003E8"), (PgVersion::V17, "000003E8"), (PgVersion::V15, "x")]
+        {
             let error = check_at(version, &format!("pg_twophase/{name}"), u64::MAX).unwrap_err();
             assert!(matches!(error, BackupError::PreparedName { .. }), "{error}");
         }
