@@ -34,6 +34,9 @@ impl Random {
 /// them. In a stretch between two checkpoints that has noted LSNs it is the first of these; of the other stretches, up to `extra`
 /// give the end of a record chosen at random.
 ///
+/// Random ones are not in a stretch that has a part without full page images: a standby that stops there replays the stretch again
+/// when it goes on, and only images make sure that this comes out the same (`visibilitymap_clear` looks at no LSN).
+///
 /// `records` are those that start at or after some record boundary past the end of the base backup: the backup's own checkpoint is
 /// where the standby starts, and does not count.
 #[must_use]
@@ -46,10 +49,10 @@ pub fn choose_lsns(
 ) -> Vec<Lsn> {
     let mut chosen = BTreeSet::new();
     let mut free = Vec::new();
-    for ends in stretches(records, segment_size) {
+    for Stretch { ends, images } in stretches(records, segment_size) {
         match ends.iter().find(|lsn| noted.contains(lsn)) {
             Some(lsn) => drop(chosen.insert(*lsn)),
-            None if !ends.is_empty() => free.push(ends),
+            None if !ends.is_empty() && images => free.push(ends),
             None => {}
         }
     }
@@ -60,16 +63,27 @@ pub fn choose_lsns(
     chosen.into_iter().collect()
 }
 
-/// The ends of records from each checkpoint record's own end to the last before the next checkpoint record's.
-fn stretches(records: &[DumpedRecord], segment_size: u64) -> Vec<Vec<Lsn>> {
+/// What lies between two checkpoints.
+#[derive(Debug, PartialEq, Eq)]
+struct Stretch {
+    /// The ends of records from the checkpoint record's own end to the last before the next checkpoint record's.
+    ends: Vec<Lsn>,
+    /// Whether full page images were written all the way.
+    images: bool,
+}
+
+fn stretches(records: &[DumpedRecord], segment_size: u64) -> Vec<Stretch> {
     let mut all = Vec::new();
-    let mut current: Option<Vec<Lsn>> = None;
+    let mut current: Option<Stretch> = None;
+    let mut images = true;
     for pair in records.windows(2) {
+        images = pair[0].full_page_writes().unwrap_or(images);
         if pair[0].is_checkpoint() {
-            all.extend(current.replace(Vec::new()));
+            all.extend(current.replace(Stretch { ends: Vec::new(), images }));
         }
         if let Some(current) = &mut current {
-            current.push(end_of_record_before(pair[1].start, segment_size));
+            current.ends.push(end_of_record_before(pair[1].start, segment_size));
+            current.images &= images;
         }
     }
     all.extend(current);
@@ -94,7 +108,10 @@ mod tests {
         let lines = ["a", "CHECKPOINT_ONLINE", "b", "c", "CHECKPOINT_ONLINE", "d", "CHECKPOINT_SHUTDOWN", "e", "f"];
         let all = records(&lines);
         let found = stretches(&all, 1 << 24);
-        let ends = |range: std::ops::Range<usize>| -> Vec<Lsn> { range.map(|i| all[i + 1].start).collect() };
+        let ends = |range: std::ops::Range<usize>| Stretch {
+            ends: range.map(|i| all[i + 1].start).collect(),
+            images: true,
+        };
         assert_eq!(found, vec![ends(1..4), ends(4..6), ends(6..8)]);
 
         let noted = all[3].start;
@@ -103,5 +120,18 @@ mod tests {
         assert_eq!(chosen[0], noted);
         assert_eq!(choose_lsns(&all, 1 << 24, &[noted], 0, &mut Random::new(1)), vec![noted]);
         assert!(choose_lsns(&all[7..], 1 << 24, &[noted], 9, &mut Random::new(1)).is_empty());
+    }
+
+    #[test]
+    fn nothing_is_chosen_at_random_where_there_are_no_images() {
+        let change = |to: &str| format!("rmgr: XLOG  len, desc: FPW_CHANGE {to}");
+        let (off, on) = (change("false"), change("true"));
+        let lines =
+            ["CHECKPOINT_ONLINE", &off, "a", "CHECKPOINT_ONLINE", "b", &on, "c", "CHECKPOINT_ONLINE", "d", "e"];
+        let all = records(&lines);
+        let images: Vec<bool> = stretches(&all, 1 << 24).iter().map(|stretch| stretch.images).collect();
+        assert_eq!(images, [false, false, true]);
+        let chosen = choose_lsns(&all, 1 << 24, &[], 9, &mut Random::new(1));
+        assert!(chosen.len() == 1 && chosen[0] > all[7].start, "{chosen:?}");
     }
 }

@@ -40,6 +40,12 @@ impl DumpedRecord {
         self.line.contains("CHECKPOINT_ONLINE")
     }
 
+    /// Whether full page images are written from here on, if this record says that.
+    #[must_use]
+    pub fn full_page_writes(&self) -> Option<bool> {
+        (self.kind() == "XLOG FPW_CHANGE").then(|| self.line.trim_end().ends_with("true"))
+    }
+
     /// Whether this is the record of any checkpoint.
     #[must_use]
     pub fn is_checkpoint(&self) -> bool {

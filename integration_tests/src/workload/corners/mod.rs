@@ -84,8 +84,7 @@ pub fn run(cluster: &mut Cluster) -> Result<Vec<Lsn>> {
     cluster.psql(DATABASE, LOGICAL)?;
     noted.push(note(cluster)?);
 
-    // No LSN may be chosen while there are no full images: a standby that stops and starts again replays records twice, and only
-    // images make that come out the same.
+    // No LSN is noted while there are no images: see `choose_lsns`.
     set(cluster, "full_page_writes", "off")?;
     cluster.psql(DATABASE, NO_IMAGES)?;
     set(cluster, "full_page_writes", "on")?;
