@@ -108,10 +108,8 @@ mod tests {
         let lines = ["a", "CHECKPOINT_ONLINE", "b", "c", "CHECKPOINT_ONLINE", "d", "CHECKPOINT_SHUTDOWN", "e", "f"];
         let all = records(&lines);
         let found = stretches(&all, 1 << 24);
-        let ends = |range: std::ops::Range<usize>| Stretch {
-            ends: range.map(|i| all[i + 1].start).collect(),
-            images: true,
-        };
+        let ends =
+            |range: std::ops::Range<usize>| Stretch { ends: range.map(|i| all[i + 1].start).collect(), images: true };
         assert_eq!(found, vec![ends(1..4), ends(4..6), ends(6..8)]);
 
         let noted = all[3].start;
@@ -126,8 +124,7 @@ mod tests {
     fn nothing_is_chosen_at_random_where_there_are_no_images() {
         let change = |to: &str| format!("rmgr: XLOG  len, desc: FPW_CHANGE {to}");
         let (off, on) = (change("false"), change("true"));
-        let lines =
-            ["CHECKPOINT_ONLINE", &off, "a", "CHECKPOINT_ONLINE", "b", &on, "c", "CHECKPOINT_ONLINE", "d", "e"];
+        let lines = ["CHECKPOINT_ONLINE", &off, "a", "CHECKPOINT_ONLINE", "b", &on, "c", "CHECKPOINT_ONLINE", "d", "e"];
         let all = records(&lines);
         let images: Vec<bool> = stretches(&all, 1 << 24).iter().map(|stretch| stretch.images).collect();
         assert_eq!(images, [false, false, true]);

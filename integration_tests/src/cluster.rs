@@ -63,7 +63,13 @@ pub struct ClusterOptions {
 
 impl Default for ClusterOptions {
     fn default() -> Self {
-        ClusterOptions { version: test_version(), checksums: false, wal_segment_mb: 16, config: Vec::new(), counters: None }
+        ClusterOptions {
+            version: test_version(),
+            checksums: false,
+            wal_segment_mb: 16,
+            config: Vec::new(),
+            counters: None,
+        }
     }
 }
 

@@ -54,8 +54,9 @@ impl Cluster {
     /// # Errors
     /// The server's.
     pub fn freeze_everything(&self) -> Result<()> {
-        let databases =
-            self.connect("postgres")?.query("SELECT datname::text FROM pg_database WHERE datallowconn ORDER BY oid", &[])?;
+        let databases = self
+            .connect("postgres")?
+            .query("SELECT datname::text FROM pg_database WHERE datallowconn ORDER BY oid", &[])?;
         for database in databases {
             let name: &str = database.get(0);
             let mut client = self.connect(name)?;

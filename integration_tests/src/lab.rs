@@ -47,7 +47,15 @@ impl Lab {
         let relay = Relay::start(primary.port(), &dir.join("backups"))?;
         let pageserver = Pageserver::start_new(&dir.join("pageserver"), primary.install())?;
         let segment_size = u64::from(options.wal_segment_mb) << 20;
-        Ok(Lab { pageserver, relay, primary, dir: dir.to_owned(), segment_size, attached: None, kinds: BTreeMap::new() })
+        Ok(Lab {
+            pageserver,
+            relay,
+            primary,
+            dir: dir.to_owned(),
+            segment_size,
+            attached: None,
+            kinds: BTreeMap::new(),
+        })
     }
 
     /// Attaches the primary as the timeline [`TIMELINE`]; LSNs that the primary comes to from now on can be compared.
