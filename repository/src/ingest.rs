@@ -87,7 +87,10 @@ impl Ingest {
             match decoder.drain(cache) {
                 Ok(()) => {}
                 // Without bytes of the last segment there was no error: a write that a crash tore looks like this.
-                Err(IngestError::Wal(error)) if at >= durable => return Ok(end_of_log(cache, error)),
+                Err(IngestError::Wal(error)) if at >= durable => {
+                    end_of_log(cache, error);
+                    return Ok(());
+                }
                 Err(IngestError::Wal(source)) => return Err(damage(cache, at, source)),
                 Err(error) => return Err(error),
             }
