@@ -66,7 +66,7 @@ impl<'a> Session<'a> {
         }
         let mut connection = Connection::connect(primary, stop)?;
         let server_timeline = check_server(&mut connection, options, start)?;
-        check_slot(&mut connection, options)?;
+        check_slot(&mut connection, options, start)?;
         connection.send(COMMAND, &command::start_replication(options.slot.as_ref(), start, options.timeline))?;
         let now = Instant::now();
         let mut session = Session {
@@ -318,15 +318,30 @@ fn check_server(connection: &mut Connection, options: &StreamOptions, start: Lsn
 }
 
 /// Refuses a slot that holds nothing back, before the server lets us stream with it nevertheless.
-fn check_slot(connection: &mut Connection, options: &StreamOptions) -> Result<(), Error> {
+fn check_slot(connection: &mut Connection, options: &StreamOptions, start: Lsn) -> Result<(), Error> {
     let Some(slot) = &options.slot else { return Ok(()) };
-    match connection.read_slot(slot)? {
-        None => Err(Error::SlotMissing { slot: slot.to_string() }),
-        Some(info) if info.restart_lsn.is_none() => {
-            Err(Error::SlotInvalidated { slot: slot.to_string(), source: None })
-        }
-        Some(_) => Ok(()),
+    let Some(info) = connection.read_slot(slot)? else {
+        return Err(Error::SlotMissing { slot: slot.to_string() });
+    };
+    let Some(restart_lsn) = info.restart_lsn else {
+        return Err(Error::SlotInvalidated { slot: slot.to_string(), source: None });
+    };
+    if restart_lsn > start && is_loss(start, restart_lsn, connection.wal_segment_size()?) {
+        tracing::error!(
+            slot = slot.as_str(),
+            %restart_lsn,
+            %start,
+            "WAL that was received and acknowledged before is gone here: it is asked for again, but the server may have removed it"
+        );
     }
+    Ok(())
+}
+
+/// Whether a slot that holds back WAL from `restart_lsn` on was told of more than is there. A new slot begins inside the segment from whose
+/// start the first WAL is asked for.
+fn is_loss(start: Lsn, restart_lsn: Lsn, segment_size: u32) -> bool {
+    let size = u64::from(segment_size);
+    restart_lsn > start && !(start.0.is_multiple_of(size) && restart_lsn.0 / size == start.0 / size)
 }
 
 fn read_switch(timeline: u32, row: &Row) -> Result<TimelineSwitch, ProtocolError> {
@@ -342,4 +357,24 @@ fn postgres_now() -> i64 {
     const EPOCH: Duration = Duration::from_secs(946_684_800);
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH + EPOCH).unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_ahead_of_us_means_a_loss_unless_it_is_new() {
+        const SIZE: u32 = 16 << 20;
+        for (start, restart, loss) in [
+            (0x300_0000, 0x300_0028, false),
+            (0x300_0000, 0x3FF_FFF8, false),
+            (0x300_0000, 0x400_0000, true),
+            (0x300_0100, 0x300_0108, true),
+            (0x300_0100, 0x300_0100, false),
+            (0x300_0100, 0x300_0028, false),
+        ] {
+            assert_eq!(is_loss(Lsn(start), Lsn(restart), SIZE), loss, "{start:x} {restart:x}");
+        }
+    }
 }
