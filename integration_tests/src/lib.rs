@@ -10,6 +10,13 @@
 //!
 //! Servers listen on the loopback interface and on Unix sockets in the test's own directory, run as the user `postgres`
 //! where the tests run as root, and end with the test.
+//!
+//! # Environment
+//!
+//! - `PG_TEST_VERSION=17` runs the tests on that major version, `PG_BIN_17` and `PG_TOOLS_17` say where its programs are if not where
+//!   Debian has them: see [`PgInstall`]. The pageserver must have been built with that version's server headers.
+//! - `PAGESERVER_BIN` is the binary under test, if it is not the one that cargo has built beside the tests.
+//! - `KEEP_TEST_DIRS=1` keeps the directories of tests that pass.
 #![forbid(unsafe_code)]
 
 mod choose;

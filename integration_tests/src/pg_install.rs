@@ -2,9 +2,9 @@
 //!
 //! - `PG_TEST_VERSION`: the major version for tests that do not ask for one of their own; 15 if it is not set.
 //! - `PG_BIN_17` (`_15`, `_16`, `_18`): the directory of that server's programs; Debian's if it is not set.
-//! - `PG_TOOLS_17` (`_15`, `_16`, `_18`): directories, separated by `:`, that are looked through for programs which are not
-//!   in the former. `psql` and `pgbench` may be of another version than the server; `pg_waldump`, `pg_resetwal` and
-//!   `pg_basebackup` may not be older.
+//! - `PG_TOOLS_17` (`_15`, `_16`, `_18`): directories, separated by `:`, that are looked through for programs which are not in the
+//!   former. `psql` and `pgbench` may be of another version than the server; `pg_waldump` and `pg_resetwal` must be of the
+//!   same, and `pg_basebackup` not older.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,8 @@ use pgdata::PgVersion;
 
 use crate::RunAs;
 
-/// An installed PostgreSQL.
+/// An installed PostgreSQL. Its programs are in the directory `PG_BIN_<major>`, or where Debian has them; those that are not there are
+/// looked for in the directories `PG_TOOLS_<major>`, separated by `:`.
 #[derive(Clone, Debug)]
 pub struct PgInstall {
     version: PgVersion,

@@ -56,6 +56,9 @@ fn run(dir: &Path, options: ClusterOptions, counters: Counters, rounds: u32) -> 
         }
         noted.extend_from_slice(work.noted());
     }
+    // What has been followed as it came is now read back from the log, torn record and all.
+    lab.pageserver.kill9()?;
+    lab.pageserver.start()?;
     let compared = lab.compare(&noted, 4)?;
     ensure!(compared.len() > noted.len(), "no LSN was chosen at random");
     for kind in corners::KINDS {
