@@ -10,7 +10,8 @@ use walreceiver::{
     BackupEnd, BackupOptions, BackupSink, BackupStart, BoxError, Connection, Primary, SlotName, State, StopHandle,
 };
 
-use crate::backend::{Pageserver, repository_error};
+use crate::backend::{Pageserver, repository_error, with_causes};
+use crate::cleanup;
 use crate::cli::AttachArgs;
 use crate::follow::Source;
 
@@ -34,7 +35,6 @@ pub fn run(server: &Pageserver, args: &AttachArgs, out: &mut dyn RowSink) -> Res
     let slot = args.slot.clone().unwrap_or_else(|| format!("pageserver_{:.12}", reservation.id().to_string()));
     let source = Source { conninfo: args.primary.clone(), slot };
     out.columns(&COLUMNS)?;
-    out.row(&[CHECKPOINT.into(), Value::Null, Value::Null])?;
     attach(server, reservation, &source, out).map_err(|error| attach_error(&error))?;
     Ok("ATTACH".to_owned())
 }
@@ -45,31 +45,38 @@ fn attach_error(error: &anyhow::Error) -> ServiceError {
         Some(_) => SqlState::CONNECTION_FAILURE,
         None => SqlState::INTERNAL_ERROR,
     };
-    ServiceError::new(code, format!("{error:#}"))
+    ServiceError::new(code, with_causes(error))
 }
 
 fn attach(server: &Pageserver, reservation: Reservation, source: &Source, out: &mut dyn RowSink) -> Result<()> {
     let primary = source.primary()?;
     let slot = SlotName::new(source.slot.as_str())?;
+    let stop = server.stop_handle();
+    let mut connection = Connection::connect(&primary, stop)?;
+    // Somebody else's: it must not be written down as one to be dropped if this comes to nothing.
+    if connection.read_slot(&slot)?.is_some() {
+        return Err(walreceiver::Error::SlotExists { slot: source.slot.clone() }.into());
+    }
+    out.row(&[CHECKPOINT.into(), Value::Null, Value::Null])?;
     let dir = reservation.make_dir()?;
     // Before anything is made on the primary, so that a crash leaves a trace of what to clean up there.
     source.save(&dir)?;
-    let stop = StopHandle::new();
-    Connection::connect(&primary, &stop)?.create_slot(&slot)?;
-    let attached = copy(&primary, reservation, out, &stop).and_then(|timeline| {
-        server.follow(&timeline, source)?;
-        Ok(timeline)
-    });
-    let timeline = match attached {
-        Ok(timeline) => timeline,
+    let copied = match connection.create_slot(&slot) {
+        // Refused, so there is no slot.
+        Err(error) if !error.is_transient() && !stop.is_stopped() => return Err(error.into()),
         Err(error) => {
-            let dropped = Connection::connect(&primary, &stop).and_then(|mut connection| connection.drop_slot(&slot));
-            if let Err(left) = dropped {
-                tracing::warn!(slot = slot.as_str(), error = %left, "the replication slot is left on the primary: drop it by hand");
-            }
-            return Err(error);
+            drop(reservation);
+            Err(error.into())
+        }
+        Ok(()) => {
+            connection.close();
+            copy(&primary, reservation, out, stop)
         }
     };
+    let timeline = copied.inspect_err(|_| cleanup::undo(&dir, source))?;
+    server
+        .follow(&timeline, source)
+        .context("the copy is complete, and its primary is followed after the next start")?;
     catch_up(server, &timeline, out)?;
     out.row(&[READY.into(), Value::Null, Value::Null])?;
     Ok(())
@@ -100,9 +107,13 @@ fn catch_up(server: &Pageserver, timeline: &Timeline, out: &mut dyn RowSink) -> 
             Err(error) => return Err(error.into()),
         }
         let state = server.followers().get(&timeline.id()).map(|follower| follower.status().state);
-        if let Some(State::Failed { error }) = state {
-            return Err(anyhow!(error)).context("the copy is complete, but its WAL does not arrive");
-        }
+        let error = match state {
+            Some(State::Failed { error }) => anyhow!(error),
+            Some(State::Stopped) => anyhow!("the server is shutting down"),
+            Some(State::TimelineSwitched(_)) => anyhow!("the primary went on with another timeline"),
+            _ => continue,
+        };
+        return Err(error.context("the copy is complete, but its WAL does not arrive"));
     }
 }
 

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use page_service::{Backend, Column, PageSource, ReadLsn, RowSink, ServiceError, SqlState, Value};
 use pgdata::{Lsn, PAGE_SIZE};
 use repository::{DEFAULT_TENANT, Id, Repository, RepositoryError, Timeline};
+use walreceiver::StopHandle;
 
 use crate::cli::{PageArgs, Query, RemoteCommand};
 use crate::config::Config;
@@ -15,18 +16,22 @@ use crate::source::TimelineSource;
 use crate::{attach, status};
 
 /// The words that a command can begin with.
-const COMMANDS: [&str; 5] = ["attach", "status", "page", "pagestream_v2", "pagestream_v3"];
+const COMMANDS: [&str; 6] = ["attach", "status", "page", "pagestream_v2", "pagestream_v3", "help"];
 
 /// The running server's state, shared by all connections.
 pub struct Pageserver {
     pub config: Config,
     pub repository: Arc<Repository>,
     followers: Mutex<BTreeMap<Id, Follower>>,
+    /// Why timelines are not followed that should be.
+    not_followed: Mutex<BTreeMap<Id, String>>,
+    stop: StopHandle,
 }
 
 impl Pageserver {
     pub fn new(config: Config, repository: Arc<Repository>) -> Self {
-        Pageserver { config, repository, followers: Mutex::default() }
+        let (followers, not_followed) = (Mutex::default(), Mutex::default());
+        Pageserver { config, repository, followers, not_followed, stop: StopHandle::new() }
     }
 
     /// The receivers' threads, by timeline.
@@ -34,28 +39,62 @@ impl Pageserver {
         self.followers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn not_followed(&self) -> MutexGuard<'_, BTreeMap<Id, String>> {
+        self.not_followed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why a timeline is not followed, if something went wrong.
+    pub fn why_not_followed(&self, timeline: Id) -> Option<String> {
+        self.not_followed().get(&timeline).cloned()
+    }
+
+    /// What ends long work of the server when it stops.
+    pub fn stop_handle(&self) -> &StopHandle {
+        &self.stop
+    }
+
     /// Starts to follow a timeline's primary.
     pub fn follow(&self, timeline: &Arc<Timeline>, source: &Source) -> anyhow::Result<()> {
+        // Under the lock, so that a stop meanwhile finds the follower or keeps it from being.
+        let mut followers = self.followers();
+        if self.stop.is_stopped() {
+            anyhow::bail!("the server is shutting down");
+        }
         let follower = Follower::start(Arc::clone(timeline), source, &self.config.receiver)?;
-        self.followers().insert(timeline.id(), follower);
+        followers.insert(timeline.id(), follower);
         Ok(())
     }
 
-    /// Follows again whom the timelines followed before.
-    pub fn follow_all(&self) -> anyhow::Result<()> {
+    /// Follows again whom the timelines followed before. One that cannot is served nevertheless, and shown with its error.
+    pub fn follow_all(&self) {
         for timeline in self.repository.timelines() {
-            match Source::load(timeline.dir())? {
-                Some(source) => self.follow(&timeline, &source)?,
-                None => tracing::warn!(name = timeline.name(), "this timeline follows no primary"),
+            let name = timeline.name();
+            if timeline.fault().is_some() {
+                tracing::error!(name, "this timeline takes no more WAL, so it follows nobody");
+                continue;
+            }
+            let followed = Source::load(timeline.dir()).and_then(|source| match source {
+                Some(source) => self.follow(&timeline, &source),
+                None => {
+                    tracing::warn!(name, "this timeline follows no primary");
+                    Ok(())
+                }
+            });
+            if let Err(error) = followed {
+                let error = format!("{error:#}");
+                tracing::error!(name, error, "cannot follow this timeline's primary");
+                self.not_followed().insert(timeline.id(), error);
             }
         }
-        Ok(())
     }
 
-    /// Ends all waits and stops all receivers.
+    /// Ends all waits and attaches, and stops all receivers.
     pub fn stop(&self) {
+        self.stop.stop();
         self.repository.shutdown();
         let followers = std::mem::take(&mut *self.followers());
+        // All are told before the first is waited for.
+        followers.values().for_each(Follower::stop);
         drop(followers);
     }
 
@@ -103,6 +142,9 @@ impl Backend for Pageserver {
         if !COMMANDS.contains(&first.as_str()) {
             return Err(ServiceError::unknown_command(&first, &COMMANDS));
         }
+        if first == "help" {
+            return help(out);
+        }
         let words = std::iter::once(first).chain(words.into_iter().skip(1));
         let query = Query::try_parse_from(words).map_err(|error| usage_error(&error))?;
         match query.command {
@@ -113,12 +155,36 @@ impl Backend for Pageserver {
     }
 }
 
-/// A command line that does not parse: its first line is the error, the rest says how to do it.
+/// The commands, each with what it does: for those who have nothing but `psql`.
+fn help(out: &mut dyn RowSink) -> Result<String, ServiceError> {
+    out.columns(&[Column::text("command"), Column::text("what it does")])?;
+    for command in Query::command().get_subcommands_mut() {
+        let usage = command.render_usage().to_string();
+        let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+        out.row(&[usage.strip_prefix("Usage: ").unwrap_or(&usage).into(), about.as_str().into()])?;
+    }
+    out.row(&[
+        "pagestream_v3 TENANT TIMELINE".into(),
+        "Speak the page stream protocol from here on: for programs".into(),
+    ])?;
+    Ok("HELP".to_owned())
+}
+
+/// A command line that does not parse: the first paragraph is the error, the rest says how to do it.
 fn usage_error(error: &clap::Error) -> ServiceError {
     let text = error.to_string();
-    let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
-    let message = first.strip_prefix("error: ").unwrap_or(first);
-    ServiceError::new(SqlState::SYNTAX_ERROR, message).with_hint(rest.trim())
+    let (first, rest) = text.split_once("\n\n").unwrap_or((&text, ""));
+    let words: Vec<&str> = first.strip_prefix("error: ").unwrap_or(first).split_whitespace().collect();
+    ServiceError::new(SqlState::SYNTAX_ERROR, words.join(" ")).with_hint(rest.trim())
+}
+
+/// An error with its causes, each said once: some name their cause in their own text.
+pub fn with_causes(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.as_str() {
+        "" => cause,
+        said if said.ends_with(&cause) => text,
+        said => format!("{said}: {cause}"),
+    })
 }
 
 /// A repository's error in the terms of the protocol.
@@ -130,10 +196,30 @@ pub fn repository_error(error: RepositoryError) -> ServiceError {
         RepositoryError::Io { .. } => SqlState::IO_ERROR,
         RepositoryError::Open { .. } | RepositoryError::Broken(_) => SqlState::DATA_CORRUPTED,
     };
-    ServiceError::new(code, format!("{:#}", anyhow::Error::new(error)))
+    ServiceError::new(code, with_causes(&anyhow::Error::new(error)))
 }
 
 /// The position as text, for a row; nothing for no position.
 pub fn lsn_text(lsn: Lsn) -> Option<String> {
     lsn.is_valid().then(|| lsn.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_usage_error_names_what_is_missing_in_its_first_line() {
+        let error = Query::try_parse_from(["attach"]).expect_err("no name");
+        let text = format!("{:?}", usage_error(&error));
+        assert!(text.contains("not provided: --primary <CONNINFO> <NAME>"), "{text}");
+        assert!(text.contains("Usage: attach"), "{text}");
+    }
+
+    #[test]
+    fn a_cause_is_not_said_twice() {
+        let twice = anyhow::anyhow!("refused").context("cannot connect: refused");
+        assert_eq!(with_causes(&twice), "cannot connect: refused");
+        assert_eq!(with_causes(&twice.context("attaching")), "attaching: cannot connect: refused");
+    }
 }

@@ -1,41 +1,94 @@
-//! What an interrupted attach leaves behind: a directory here, and a replication slot on the primary.
+//! What an attach that came to nothing leaves behind: a directory here, and a replication slot on the primary.
+//!
+//! A slot that nobody uses fills the primary's disk. So the directory with the slot's name is the last thing to go: as long as the
+//! slot may be there, so is it, and each start tries again.
 
 use std::path::Path;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use repository::Repository;
-use walreceiver::{Connection, SlotName, StopHandle};
+use walreceiver::{Connection, Error, Primary, SlotName, StopHandle};
 
 use crate::follow::Source;
 
-/// Drops the slots and removes the directories. A slot that cannot be dropped now is named in the log: it holds back the
-/// primary's WAL until somebody drops it.
+/// How long a primary may take to drop a slot. Neither a start nor a stop may hang on one that is gone.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Drops the slots of attaches that a crash interrupted, and removes their directories.
 pub fn unfinished_attaches(repository: &Repository) {
     for dir in repository.unfinished() {
-        match drop_slot(dir) {
-            Ok(Some(slot)) => tracing::info!(slot, "dropped the replication slot of an interrupted attach"),
-            Ok(None) => {}
-            Err(error) => tracing::warn!(
-                dir = %dir.display(),
-                error = format!("{error:#}"),
-                "the replication slot of an interrupted attach may still be on its primary: drop it by hand"
-            ),
-        }
+        let source = match Source::load(dir) {
+            Ok(source) => source,
+            Err(error) => {
+                let error = format!("{error:#}");
+                tracing::error!(dir = %dir.display(), error, "an interrupted attach cannot be cleaned up: remove its directory by hand");
+                continue;
+            }
+        };
         if let Err(error) = repository.remove_unfinished(dir) {
             tracing::error!(%error, "the next start will try again");
+            continue;
+        }
+        if let Some(source) = source {
+            undo(dir, &source);
         }
     }
 }
 
-fn drop_slot(dir: &Path) -> Result<Option<String>> {
-    let Some(source) = Source::load(dir)? else {
-        return Ok(None);
-    };
-    let slot = SlotName::new(source.slot.as_str())?;
-    let mut connection = Connection::connect(&source.primary()?, &StopHandle::new())?;
-    if connection.read_slot(&slot)?.is_none() {
-        return Ok(None);
+/// Drops the slot of an attach that failed. Its directory has been removed; if the slot may still be there, it comes back, with nothing
+/// but the slot's name in it.
+pub fn undo(dir: &Path, source: &Source) {
+    if let Err(error) = try_undo(dir, source) {
+        tracing::error!(
+            slot = source.slot,
+            dir = %dir.display(),
+            error = format!("{error:#}"),
+            "the replication slot of a failed attach may still be on its primary, where it holds back WAL: drop it there, and remove \
+             the directory, or start the pageserver again when the primary can be reached"
+        );
     }
-    connection.drop_slot(&slot)?;
-    Ok(Some(source.slot))
+}
+
+fn try_undo(dir: &Path, source: &Source) -> Result<()> {
+    // First, so that a crash in between leaves a trace.
+    repository::make_dir(dir)?;
+    source.save(dir)?;
+    if drop_slot(&source.primary()?, &SlotName::new(source.slot.as_str())?)? {
+        tracing::info!(slot = source.slot, "dropped the replication slot of an attach that came to nothing");
+    }
+    std::fs::remove_dir_all(dir).with_context(|| format!("cannot remove {}", dir.display()))
+}
+
+/// Drops a slot; `false` if there is none.
+fn drop_slot(primary: &Primary, slot: &SlotName) -> Result<bool, Error> {
+    let stop = StopHandle::new();
+    let (done, is_done) = channel::<()>();
+    let patience = stop.clone();
+    let timer = std::thread::Builder::new().name("patience".to_owned());
+    let timer = timer.spawn(move || {
+        if is_done.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            patience.stop();
+        }
+    });
+    let result = match &timer {
+        Ok(_) => drop_slot_until(primary, slot, &stop),
+        Err(error) => Err(Error::Runtime(error.kind().into())),
+    };
+    drop(done);
+    match result {
+        Err(Error::Stopped) => Err(Error::Timeout { doing: "dropping the replication slot", after: PATIENCE }),
+        other => other,
+    }
+}
+
+fn drop_slot_until(primary: &Primary, slot: &SlotName, stop: &StopHandle) -> Result<bool, Error> {
+    let mut connection = Connection::connect(primary, stop)?;
+    if connection.read_slot(slot)?.is_none() {
+        return Ok(false);
+    }
+    connection.drop_slot(slot)?;
+    connection.close();
+    Ok(true)
 }

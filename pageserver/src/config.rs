@@ -14,6 +14,9 @@ use crate::users;
 /// The name of the file in the data directory.
 pub const FILE_NAME: &str = "pageserver.toml";
 
+/// The largest `wal_window_mib`: a tebibyte.
+const MAX_WINDOW_MIB: u64 = 1 << 20;
+
 /// All settings of a server. Flags of `serve` win over the file.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -141,6 +144,9 @@ impl Config {
             }
         }
         self.redo.check()?;
+        if self.wal_window_mib > MAX_WINDOW_MIB {
+            bail!("wal_window_mib = {}: expected at most {MAX_WINDOW_MIB}", self.wal_window_mib);
+        }
         if self.max_connections == 0 {
             bail!("max_connections = 0: expected at least 1");
         }
@@ -185,6 +191,7 @@ mod tests {
             ("listen = '0.0.0.0:6400'", "loopback"),
             ("wait_timeout_seconds = 0", "wait_timeout_seconds"),
             ("max_connections = 0", "max_connections"),
+            ("wal_window_mib = 17592186044416", "wal_window_mib"),
             ("[redo]\npg_bin = { 14 = '/pg/bin' }", "14"),
             ("[redo]\nuser = 'no such user'", "no such user"),
         ] {

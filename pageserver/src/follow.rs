@@ -99,6 +99,11 @@ impl Follower {
         self.status.snapshot()
     }
 
+    /// Asks the thread to end, without waiting for it.
+    pub fn stop(&self) {
+        self.stop.stop();
+    }
+
     /// Whether the thread has come to an end by a panic: then the status says nothing.
     pub fn is_dead(&self) -> bool {
         self.thread.as_ref().is_some_and(JoinHandle::is_finished)

@@ -26,7 +26,7 @@ pub fn run(args: &ServeArgs) -> Result<()> {
     logging::start(config.log_format);
     // Before anything is started, so that no signal is missed.
     let mut signals = Signals::new([SIGTERM, SIGINT]).context("cannot handle signals")?;
-    std::fs::create_dir_all(&args.data).with_context(|| format!("cannot make {}", args.data.display()))?;
+    repository::make_dir(&args.data)?;
     let _lock = DirectoryLock::take(&args.data)?;
 
     let service = page_service::Config {
@@ -42,7 +42,7 @@ pub fn run(args: &ServeArgs) -> Result<()> {
         .with_context(|| format!("cannot open data directory {}", args.data.display()))?;
     cleanup::unfinished_attaches(&repository);
     let pageserver = Arc::new(Pageserver::new(config, repository));
-    pageserver.follow_all()?;
+    pageserver.follow_all();
 
     let handle = server.serve(pageserver.clone()).context("cannot start the listener's thread")?;
     announce(&handle.local_addr().to_string())?;

@@ -44,9 +44,11 @@ impl PageSource for TimelineSource {
 
     fn page(&self, rel: RelTag, block: u32, at: ReadLsn, page: &mut Page) -> Result<(), ServiceError> {
         let lsn = self.resolve(at)?;
-        match self.timeline.get_page(PageKey::relation(rel, block), lsn, page) {
-            // The protocol's rule: behind a relation's end there are zero pages, as PostgreSQL has them while it extends one.
-            Err(ReadError::Lookup(LookupError::Beyond { .. })) => {
+        let asked = PageKey::relation(rel, block);
+        match self.timeline.get_page(asked, lsn, page) {
+            // The protocol's rule: behind a relation's end there are zero pages, as PostgreSQL has them while it extends one. A page that
+            // is missing where this one was copied from is another matter.
+            Err(ReadError::Lookup(LookupError::Beyond { key, .. })) if key == asked => {
                 page.fill(0);
                 Ok(())
             }

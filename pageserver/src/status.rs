@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use page_service::{Column, RowSink, ServiceError, Value};
 use pgdata::Lsn;
-use repository::Timeline;
+use repository::{BrokenTimeline, Timeline};
 use walreceiver::{State, StatusSnapshot};
 
 use crate::backend::{Pageserver, lsn_text};
@@ -31,19 +31,35 @@ pub fn run(server: &Pageserver, out: &mut dyn RowSink) -> Result<String, Service
     let timelines = server.repository.timelines();
     for timeline in &timelines {
         let receiver = server.followers().get(&timeline.id()).map(|f| (f.status(), f.is_dead()));
-        row(timeline, receiver, out)?;
+        row(timeline, receiver, server.why_not_followed(timeline.id()), out)?;
     }
-    Ok(format!("STATUS {}", timelines.len()))
+    let broken = server.repository.broken();
+    broken.iter().try_for_each(|timeline| broken_row(timeline, out))?;
+    Ok(format!("STATUS {}", timelines.len() + broken.len()))
+}
+
+/// A timeline of which nothing is known but what is wrong.
+fn broken_row(timeline: &BrokenTimeline, out: &mut dyn RowSink) -> Result<(), ServiceError> {
+    let (id, error) = (timeline.id.to_string(), timeline.error.to_string());
+    let mut values = [Value::Null; COLUMNS.len()];
+    (values[0], values[1], values[3], values[11]) =
+        (timeline.name.as_str().into(), (&id).into(), "broken".into(), (&error).into());
+    out.row(&values)
 }
 
 fn row(
     timeline: &Timeline,
     receiver: Option<(StatusSnapshot, bool)>,
+    not_followed: Option<String>,
     out: &mut dyn RowSink,
 ) -> Result<(), ServiceError> {
     let stats = timeline.status();
     let last = timeline.last_record_lsn();
-    let (state, detail) = state(timeline, receiver.as_ref());
+    let (state, detail) = match (timeline.fault(), not_followed) {
+        (Some(fault), _) => ("failed", format!("takes no more WAL: {fault}")),
+        (None, Some(error)) => ("failed", error),
+        (None, None) => state(timeline, receiver.as_ref()),
+    };
     let primary = receiver.map_or(Lsn::INVALID, |(status, _)| status.server_end);
     let lag = primary.is_valid().then(|| primary.bytes_since(last) as i64);
     let id = timeline.id().to_string();

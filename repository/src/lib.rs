@@ -41,7 +41,7 @@ pub use engines::Engines;
 pub use error::{AttachTimelineError, IngestError, OpenTimelineError, ReadError, RepositoryError};
 pub use id::{Id, ParseIdError};
 pub use ingest::{Ingest, Progress};
-pub use names::DEFAULT_TENANT;
+pub use names::{DEFAULT_TENANT, make_dir};
 pub use page_cache::{LookupError, Options, ReadError as StateError, Status, TimelineInfo};
 pub use repository::{BrokenTimeline, Repository, Reservation};
 pub use timeline::Timeline;

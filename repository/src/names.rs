@@ -60,7 +60,10 @@ pub(crate) fn read(path: &Path) -> Result<Option<String>, RepositoryError> {
 
 /// Makes a directory, and those on the way to it, for this user alone: what will be in it is as confidential as a cluster's own
 /// data directory.
-pub(crate) fn make_dir(path: &Path) -> Result<(), RepositoryError> {
+///
+/// # Errors
+/// [`RepositoryError::Io`].
+pub fn make_dir(path: &Path) -> Result<(), RepositoryError> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(|e| RepositoryError::io("make", path, e))
 }
