@@ -101,7 +101,7 @@ impl<W: Write> File<'_, W> {
 
     /// Zeros up to the announced size.
     pub fn fill(&mut self) -> Result<(), BackupError> {
-        const ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+        static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
         while self.written < self.size {
             let count = (self.size - self.written).min(ZEROS.len() as u64);
             self.write(&ZEROS[..count as usize])?;
