@@ -192,8 +192,7 @@ fn table(tally: &Tally) -> String {
 
 /// The comparison notices a page that is one record too old: the page before each of some records is not the page after it.
 fn negative_control(timeline: &Timeline, judge: &PostgresRedo, images: &[Image]) -> Result<()> {
-    let heap =
-        images.iter().filter(|image| rmgr_name(image.rmid).to_string() == "Heap" && operation(image) & 0x70 == 0);
+    let heap = images.iter().filter(|image| rmgr_name(image.rmid) == "Heap" && operation(image) & 0x70 == 0);
     let (mut tried, mut noticed) = (0, 0);
     for image in heap.take(1000) {
         let before = Lsn(image.lsn.0 - 8);

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use page_cache::{
-    AttachError, Base, BaseWriter, FileSystem, LayerContentError, ManifestError, OpenError, Options, PageCache, Storage,
-    StorageFile,
+    AttachError, Base, BaseWriter, FileSystem, LayerContentError, ManifestError, OpenError, Options, PageCache,
+    Storage, StorageFile,
 };
 use pgdata::{Fork, PAGE_SIZE, PageKey};
 
