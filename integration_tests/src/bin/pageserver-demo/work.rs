@@ -86,7 +86,7 @@ impl Bench {
 /// How far the pageserver is behind the primary, as `pageserver status` has it.
 pub struct Lag {
     client: PageClient,
-    /// The largest seen since the start or the last [`Lag::reset`], in bytes of WAL.
+    /// The largest seen so far, in bytes of WAL.
     pub largest: i64,
 }
 
