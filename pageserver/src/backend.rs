@@ -9,14 +9,14 @@ use pgdata::{Lsn, PAGE_SIZE};
 use repository::{DEFAULT_TENANT, Id, Repository, RepositoryError, Timeline};
 use walreceiver::StopHandle;
 
-use crate::cli::{PageArgs, Query, RemoteCommand};
+use crate::cli::{BasebackupQuery, PageArgs, Query, QueryCommand, RemoteCommand};
 use crate::config::Config;
 use crate::follow::{Follower, Source};
 use crate::source::TimelineSource;
-use crate::{attach, status};
+use crate::{attach, basebackup, status};
 
 /// The words that a command can begin with.
-const COMMANDS: [&str; 6] = ["attach", "status", "page", "pagestream_v2", "pagestream_v3", "help"];
+const COMMANDS: [&str; 7] = ["attach", "status", "page", "basebackup", "pagestream_v2", "pagestream_v3", "help"];
 
 /// The running server's state, shared by all connections.
 pub struct Pageserver {
@@ -103,6 +103,14 @@ impl Pageserver {
         Ok(TimelineSource { timeline, wait: self.config.wait_timeout() })
     }
 
+    fn basebackup(&self, args: &BasebackupQuery, out: &mut dyn RowSink) -> Result<String, ServiceError> {
+        let source = self.source(&args.tenant, &args.timeline)?;
+        let at = if args.at == Lsn::MAX { ReadLsn::LATEST } else { ReadLsn::at(args.at) };
+        let at = at.checked().map_err(|e| ServiceError::new(SqlState::INVALID_PARAMETER_VALUE, e.to_string()))?;
+        let lsn = source.resolve(at)?;
+        basebackup::run(source.timeline, lsn, args.gzip, out)
+    }
+
     fn page(&self, args: &PageArgs, out: &mut dyn RowSink) -> Result<String, ServiceError> {
         if args.output.is_some() {
             return Err(ServiceError::new(
@@ -148,9 +156,10 @@ impl Backend for Pageserver {
         let words = std::iter::once(first).chain(words.into_iter().skip(1));
         let query = Query::try_parse_from(words).map_err(|error| usage_error(&error))?;
         match query.command {
-            RemoteCommand::Attach(args) => attach::run(self, &args, out),
-            RemoteCommand::Status => status::run(self, out),
-            RemoteCommand::Page(args) => self.page(&args, out),
+            QueryCommand::Basebackup(args) => self.basebackup(&args, out),
+            QueryCommand::Remote(RemoteCommand::Attach(args)) => attach::run(self, &args, out),
+            QueryCommand::Remote(RemoteCommand::Status) => status::run(self, out),
+            QueryCommand::Remote(RemoteCommand::Page(args)) => self.page(&args, out),
         }
     }
 }

@@ -26,6 +26,8 @@ pub enum Command {
     Serve(ServeArgs),
     /// Show a whole run on a temporary PostgreSQL: attach, workload, reads in the past, proof.
     Demo(DemoArgs),
+    /// Make a data directory of a timeline as of an LSN: stock PostgreSQL starts from it at once, as a cluster of its own.
+    Basebackup(BasebackupArgs),
     #[command(flatten)]
     Remote(RemoteCommand),
 }
@@ -107,6 +109,53 @@ pub struct PageArgs {
     pub output: Option<PathBuf>,
 }
 
+#[derive(Args, Debug)]
+pub struct BasebackupArgs {
+    /// The timeline's name or id.
+    pub timeline: String,
+    /// The LSN, the end of a record; waited for if it has not arrived yet [default: the latest].
+    #[arg(long, value_name = "LSN")]
+    pub at: Option<Lsn>,
+    /// Unpack it into this directory, which must be empty or not there yet.
+    #[arg(short = 'D', long, value_name = "DIR", required_unless_present = "output", conflicts_with = "output")]
+    pub target: Option<PathBuf>,
+    /// Write it to this file as a tar archive ("-": standard output).
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Compress it: on the way, and in the file.
+    #[arg(long)]
+    pub gzip: bool,
+}
+
+/// The same as a query: computes and tools write it like this.
+#[derive(Args, Debug)]
+pub struct BasebackupQuery {
+    /// The tenant's name or id.
+    pub tenant: String,
+    /// The timeline's name or id.
+    pub timeline: String,
+    /// The LSN, or `latest`.
+    #[arg(default_value = "latest", value_parser = parse_lsn_or_latest)]
+    pub at: Lsn,
+    /// Compress the archive.
+    #[arg(long)]
+    pub gzip: bool,
+}
+
+/// [`Lsn::MAX`] stands for the latest.
+fn parse_lsn_or_latest(text: &str) -> Result<Lsn, pgdata::ParseLsnError> {
+    if text == "latest" { Ok(Lsn::MAX) } else { text.parse() }
+}
+
+/// What can be asked in a query.
+#[derive(Subcommand, Debug)]
+pub enum QueryCommand {
+    /// Answer with a data directory as of an LSN, as a tar archive.
+    Basebackup(BasebackupQuery),
+    #[command(flatten)]
+    Remote(RemoteCommand),
+}
+
 /// A query on the libpq port, parsed as a command line.
 #[derive(Parser, Debug)]
 #[command(
@@ -118,7 +167,7 @@ pub struct PageArgs {
 )]
 pub struct Query {
     #[command(subcommand)]
-    pub command: RemoteCommand,
+    pub command: QueryCommand,
 }
 
 #[cfg(test)]
@@ -134,9 +183,33 @@ mod tests {
     }
 
     #[test]
+    fn a_backup_goes_to_one_place() {
+        let parse =
+            |more: &[&str]| Cli::try_parse_from([&["pageserver", "basebackup", "main", "--gzip"], more].concat());
+        assert!(parse(&["-D", "dir", "--at", "0/8"]).is_ok());
+        assert!(parse(&["-o", "file"]).is_ok());
+        assert!(parse(&[]).is_err());
+        assert!(parse(&["-D", "dir", "-o", "file"]).is_err());
+    }
+
+    #[test]
+    fn a_query_for_a_backup_may_name_an_lsn() {
+        for (words, lsn) in
+            [(&["basebackup", "default", "main"][..], Lsn::MAX), (&["basebackup", "t", "m", "1/8"], Lsn(1 << 32 | 8))]
+        {
+            let Ok(Query { command: QueryCommand::Basebackup(args) }) = Query::try_parse_from(words) else {
+                panic!("{words:?} is not parsed as a backup");
+            };
+            assert_eq!(args.at, lsn);
+        }
+        assert!(Query::try_parse_from(["basebackup", "default", "main", "then"]).is_err());
+    }
+
+    #[test]
     fn a_query_is_a_command_line() {
         let words = ["page", "main", "1663/5/16384", "vm", "7", "--at", "0/16B3748"];
-        let Ok(Query { command: RemoteCommand::Page(page) }) = Query::try_parse_from(words) else {
+        let Ok(Query { command: QueryCommand::Remote(RemoteCommand::Page(page)) }) = Query::try_parse_from(words)
+        else {
             panic!("not parsed as a page command");
         };
         assert_eq!((page.fork, page.block, page.at), (Fork::Vm, 7, Some(Lsn(0x16B_3748))));

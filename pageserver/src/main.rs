@@ -5,6 +5,7 @@
 
 mod attach;
 mod backend;
+mod basebackup;
 mod cleanup;
 mod cli;
 mod config;
@@ -18,6 +19,7 @@ mod remote;
 mod serve;
 mod source;
 mod status;
+mod unpack;
 mod users;
 
 use std::process::ExitCode;
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
     let result = match &cli.command {
         Command::Serve(args) => serve::run(args),
         Command::Demo(args) => demo::run(args),
+        Command::Basebackup(args) => remote::basebackup(&cli.server, args),
         Command::Remote(command) => remote::run(&cli.server, command),
     };
     match result {

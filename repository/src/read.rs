@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use page_cache::{Base, Lookup, WaitError};
+use page_cache::{Base, Lookup, WaitError, WalLogError};
 use pgdata::{
     ClusterState, Lsn, Object, PAGE_SIZE, Page, PageKey, RelTag, SlruSegment, page_is_new, set_page_checksum,
 };
@@ -144,6 +144,26 @@ impl Timeline {
     /// If `lsn` cannot be read at.
     pub fn blobs(&self, lsn: Lsn) -> Result<Vec<String>, ReadError> {
         Ok(self.cache.blobs(lsn)?)
+    }
+
+    /// Fills `bytes` with the received WAL from `start` on. `false` if not all of it is kept here.
+    ///
+    /// # Errors
+    /// If the log cannot be read.
+    pub fn read_wal(&self, start: Lsn, bytes: &mut [u8]) -> Result<bool, WalLogError> {
+        let wal = self.cache.wal();
+        if start < wal.start() || wal.end().bytes_since(start) < bytes.len() as u64 {
+            return Ok(false);
+        }
+        let mut reader = wal.read_from(start)?;
+        let mut filled = 0;
+        while filled < bytes.len() {
+            let Some((_, chunk)) = reader.next_chunk()? else { return Ok(false) };
+            let taken = chunk.len().min(bytes.len() - filled);
+            bytes[filled..filled + taken].copy_from_slice(&chunk[..taken]);
+            filled += taken;
+        }
+        Ok(true)
     }
 
     /// The cluster's state at `lsn`: settings and counters.
