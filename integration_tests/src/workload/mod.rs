@@ -22,6 +22,7 @@ const RELATIONS: &str = include_str!("relations.sql");
 const DATABASES: &str = include_str!("databases.sql");
 const CATALOGS: &str = include_str!("catalogs.sql");
 const DROP_DATABASES: &str = include_str!("drop_databases.sql");
+const RARE: &str = include_str!("rare.sql");
 const XIDS: &str = include_str!("xids.sql");
 /// The database that all of it happens in, but for the databases that it makes.
 const DATABASE: &str = "postgres";
@@ -106,6 +107,7 @@ impl<'a> Workload<'a> {
         self.note()?;
         meanwhile(3)?;
         sessions::settle_prepared(self.cluster, self.round)?;
+        self.script(RARE)?;
         self.script(CATALOGS)?;
         self.script(DATABASES)?;
         self.note()?;

@@ -37,6 +37,8 @@ pub fn lock_rows(cluster: &Cluster, round: u32) -> Result<()> {
             "SAVEPOINT s",
             "SELECT count(*) FROM (SELECT 1 FROM locked WHERE id BETWEEN 200 AND 400 FOR KEY SHARE) AS l",
             "ROLLBACK TO s",
+            // These have newer versions, not yet committed: they are locked too.
+            "SELECT count(*) FROM (SELECT 1 FROM locked WHERE id BETWEEN 850 AND 900 FOR KEY SHARE) AS l",
         ],
     )?;
     execute_all(&mut first, &[&format!("INSERT INTO locked_child VALUES ({round})"), "COMMIT"])?;
