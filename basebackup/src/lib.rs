@@ -5,13 +5,16 @@
 //!
 //! - `pg_control` says so, with the counters as they were there, and points at
 //! - a shutdown-checkpoint record that lies at the LSN, in a WAL segment made for it. Where the source has the WAL, the segment carries it
-//!   up to the record and is a true piece of history; else pages with headers stand there.
+//!   up to the record and is a true piece of history; else pages with headers stand there, enough for a server, but `pg_waldump` finds no
+//!   first record in them.
 //! - Transactions that were running are aborted, as nothing says that they committed. Prepared ones go on.
 //! - Unlogged relations are empty, as after a crash.
 //! - The free space maps are as stale as a standby's; servers cope.
 //! - Configuration is as it was. If the cluster keeps it elsewhere, there is a `postgresql.conf` with the settings that the control file
 //!   knows, and nobody but local users under their own names is let in. Who starts the server beside its origin looks through the
 //!   settings first: the port, `archive_command` (both archive the same timeline), `data_directory`, and subscriptions.
+//!
+//! Unpack it into a directory that only the server's user can enter (mode 0700, as the archive's first member says), owned by that user.
 //!
 //! # Tablespaces
 //!

@@ -20,9 +20,11 @@ fn restore(cluster: &Cluster, timeline: &Arc<Timeline>, lsn: Lsn, with_wal: bool
     let source = TimelineSource { timeline: Arc::clone(timeline), lsn, wal };
     let backup = Backup::new(&source, &Options::default())?;
     let mut restored = Restored::unpack(cluster.install(), &backup, dir)?;
-    let lines = restored.waldump(&backup, SegmentSize::DEFAULT, with_wal)?;
-    ensure!(lines[lines.len() - 1].contains("CHECKPOINT_SHUTDOWN"), "{lines:?}");
-    ensure!(with_wal == (lines.len() > 1), "{lines:?}");
+    // In pages with headers alone, `pg_waldump` finds no first record from which to go on.
+    if with_wal || SegmentSize::DEFAULT.offset_of(lsn) == 0 {
+        let lines = restored.waldump(&backup, SegmentSize::DEFAULT)?;
+        ensure!(lines[lines.len() - 1].contains("CHECKPOINT_SHUTDOWN"), "{lines:?}");
+    }
     if timeline.cluster(lsn)?.control.data_checksum_version != 0 {
         restored.verify_checksums()?;
     }

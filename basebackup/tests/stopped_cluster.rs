@@ -45,7 +45,7 @@ fn with_the_wal_that_leads_to_it() {
         ensure!(value(&controldata, "Latest checkpoint's REDO location")? == start, "{controldata}");
         ensure!(!controldata.contains("WARNING"), "{controldata}");
 
-        let lines = restored.waldump(&backup, SegmentSize::DEFAULT, true)?;
+        let lines = restored.waldump(&backup, SegmentSize::DEFAULT)?;
         ensure!(lines.len() > 10, "the segment has no history: {lines:?}");
         let last = &lines[lines.len() - 1];
         let prev = source.state().control.check_point;

@@ -4,7 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use basebackup::Backup;
@@ -40,15 +40,12 @@ impl Restored {
         self.dir.join("data")
     }
 
-    /// What `pg_waldump` makes of the segment that the backup ends in, from its start or from the checkpoint on: a line for each record.
-    pub fn waldump(&self, backup: &Backup<'_>, size: SegmentSize, whole: bool) -> Result<Vec<String>> {
+    /// What `pg_waldump` makes of the segment that the backup ends in: a line for each record.
+    pub fn waldump(&self, backup: &Backup<'_>, size: SegmentSize) -> Result<Vec<String>> {
         let check_point = backup.check_point();
         let name = size.file_name(check_point.timeline, size.segment_of(check_point.redo));
         let mut command = self.install.command("pg_waldump");
         // It ends with an error: behind the last record there are zeros.
-        if !whole {
-            command.args(["--start", &check_point.redo.to_string()]);
-        }
         let output = command.arg(self.data().join("pg_wal").join(name)).output()?;
         let lines: Vec<String> = String::from_utf8(output.stdout)?.lines().map(str::to_owned).collect();
         ensure!(!lines.is_empty(), "pg_waldump: {}", String::from_utf8_lossy(&output.stderr));
@@ -110,11 +107,15 @@ impl Restored {
         Ok(())
     }
 
-    /// Every heap and every index of every database, each index tuple looked for from the root and each heap tuple in its index.
-    pub fn amcheck(&self) -> Result<()> {
+    /// Checks every heap and every index of every database, and that each heap tuple is in the index. With `exclusively`, each index
+    /// tuple is looked for from the root, too; that waits for transactions which write to the table, prepared ones included.
+    pub fn amcheck(&self, exclusively: bool) -> Result<()> {
         let mut command = self.client("pg_amcheck");
-        run(command.args(["--all", "--install-missing", "--heapallindexed", "--rootdescend", "--no-strict-names"]))
-            .map(drop)
+        command.args(["--all", "--install-missing", "--heapallindexed", "--no-strict-names"]);
+        if exclusively {
+            command.arg("--rootdescend");
+        }
+        run(&mut command).map(drop)
     }
 
     fn client(&self, program: &str) -> Command {
@@ -125,7 +126,9 @@ impl Restored {
 
     fn pg_ctl(&self, action: &str) -> Command {
         let mut command = self.install.command("pg_ctl");
-        command.arg(action).arg("-w").arg("-D").arg(self.data()).stdout(std::process::Stdio::null());
+        command.arg(action).arg("-w").arg("-D").arg(self.data());
+        // The server keeps what it inherits, and who reads a pipe to its end would wait for it.
+        command.stdout(Stdio::null()).stderr(Stdio::null());
         command
     }
 }
