@@ -32,6 +32,13 @@ pub trait Backend: Send + Sync + 'static {
 
 /// One timeline, as page streams see it. All methods may block until the LSN asked for has arrived.
 pub trait PageSource: Send + Sync {
+    /// Whether a read at `at` can be answered now, without waiting for an LSN to arrive. While it cannot, the answers before it are sent
+    /// first, so that a client that has many requests in flight need not wait for them as well. A guess is good enough.
+    fn is_ready(&self, at: ReadLsn) -> bool {
+        let _ = at;
+        true
+    }
+
     /// Whether the fork exists.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{BAD_BLOCK, PANIC_BLOCK, Raw, at, connect, made_up_page, pages, rel, serve};
+use common::{BAD_BLOCK, FUTURE, PANIC_BLOCK, Raw, arrive, at, connect, made_up_page, pages, rel, serve};
 use page_service::messages::frontend;
 use page_service::{Answer, ClientError, Config, Operation, PageStream, ReadLsn, Request, Version};
 use pgdata::{Lsn, SlruKind, SlruSegment};
@@ -65,6 +65,21 @@ fn an_error_leaves_the_stream_open() {
         }
         assert_eq!(pages.size(rel(1), at(8)).expect("size"), 2);
     }
+}
+
+#[test]
+fn an_answer_does_not_wait_for_the_lsn_of_the_next_request() {
+    let server = serve(Config::default());
+    let mut pages = pages(&server, Version::V3);
+    let past = pages.request(Operation::Page { rel: rel(1), block: 0 }, at(8));
+    let future = pages.request(Operation::Page { rel: rel(1), block: 1 }, at(FUTURE.0));
+    pages.send(&past).expect("send");
+    pages.send(&future).expect("send");
+    pages.flush().expect("flush");
+    // The read in the future cannot be answered before this one has been: the client's patience ends first.
+    assert!(matches!(pages.recv().expect("the first answer").answer, Answer::Page(_)));
+    arrive();
+    assert!(matches!(pages.recv().expect("the second answer").answer, Answer::Page(_)));
 }
 
 #[test]

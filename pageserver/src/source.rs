@@ -26,6 +26,10 @@ impl TimelineSource {
 }
 
 impl PageSource for TimelineSource {
+    fn is_ready(&self, at: ReadLsn) -> bool {
+        at.not_modified_since <= self.timeline.last_record_lsn()
+    }
+
     fn exists(&self, rel: RelTag, at: ReadLsn) -> Result<bool, ServiceError> {
         let lsn = self.resolve(at)?;
         self.timeline.exists(rel, lsn).map_err(service_error)

@@ -30,15 +30,22 @@ enum Step {
 pub(super) fn serve(wire: &mut Wire, source: &dyn PageSource, version: Version) -> Result<Next, ConnectionError> {
     backend::copy_both(&mut wire.out);
     loop {
-        let (received, out) = wire.both();
-        let Some((message, size)) = FrontendMessage::parse(received)? else {
+        let Some((message, size)) = FrontendMessage::parse(wire.received())? else {
             wire.flush()?;
             if !wire.receive()? {
                 return Ok(Next::Close);
             }
             continue;
         };
-        match Step::of(message, version)? {
+        let step = Step::of(message, version)?;
+        if let Step::Answer(request) = &step
+            && !wire.out.is_empty()
+            && !request.header.at.checked().is_ok_and(|at| source.is_ready(at))
+        {
+            wire.flush()?;
+        }
+        let out = &mut wire.out;
+        match step {
             Step::Answer(request) => answer(out, source, version, &request),
             Step::Refuse(header, error) => refuse(out, version, &header, None, &error),
             Step::Nothing => {}

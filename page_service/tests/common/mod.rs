@@ -3,7 +3,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use page_service::messages::{BackendMessage, ServerMessage, write_startup};
@@ -17,6 +17,16 @@ use pgdata::{Lsn, Page, RelTag, SlruSegment};
 pub const BAD_BLOCK: u32 = 1_000_000;
 /// Reading this block panics.
 pub const PANIC_BLOCK: u32 = 2_000_000;
+
+/// Reads at and after this LSN wait for [`arrive`].
+pub const FUTURE: Lsn = Lsn(1 << 40);
+static ARRIVAL: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
+
+/// Lets reads in the future be answered.
+pub fn arrive() {
+    *ARRIVAL.0.lock().expect("no panic") = true;
+    ARRIVAL.1.notify_all();
+}
 
 pub struct Fake;
 
@@ -84,6 +94,10 @@ pub fn made_up_page(rel: RelTag, block: u32, at: ReadLsn) -> Page {
 }
 
 impl PageSource for Fake {
+    fn is_ready(&self, at: ReadLsn) -> bool {
+        at.not_modified_since < FUTURE
+    }
+
     fn exists(&self, rel: RelTag, _: ReadLsn) -> Result<bool, ServiceError> {
         Ok(rel.rel.is_multiple_of(2))
     }
@@ -95,6 +109,10 @@ impl PageSource for Fake {
     fn page(&self, rel: RelTag, block: u32, at: ReadLsn, page: &mut Page) -> Result<(), ServiceError> {
         assert_eq!(page, &[0; 8192], "the slot is all zeros on entry");
         assert_ne!(block, PANIC_BLOCK, "as ordered");
+        if at.not_modified_since >= FUTURE {
+            let (come, arrived) = &ARRIVAL;
+            drop(arrived.wait_while(come.lock().expect("no panic"), |come| !*come).expect("no panic"));
+        }
         *page = made_up_page(rel, block, at);
         if block >= BAD_BLOCK {
             // After having written into the slot, of which nothing may reach the client.
