@@ -63,11 +63,6 @@ impl Wire {
         &self.input.buffer[self.input.start..self.input.end]
     }
 
-    /// The received bytes and the output buffer at once.
-    pub fn both(&mut self) -> (&[u8], &mut Vec<u8>) {
-        (&self.input.buffer[self.input.start..self.input.end], &mut self.out)
-    }
-
     /// Forgets the first `count` received bytes: they have been understood.
     pub fn consume(&mut self, count: usize) {
         assert!(count <= self.input.end - self.input.start, "{count} bytes consumed of fewer received");
