@@ -203,7 +203,9 @@ pub fn repository_error(error: RepositoryError) -> ServiceError {
         RepositoryError::Exists(_) => SqlState::DUPLICATE_OBJECT,
         RepositoryError::Name { .. } => SqlState::INVALID_PARAMETER_VALUE,
         RepositoryError::Io { .. } => SqlState::IO_ERROR,
-        RepositoryError::Open { .. } | RepositoryError::Broken(_) => SqlState::DATA_CORRUPTED,
+        RepositoryError::Open { .. } | RepositoryError::Broken(_) | RepositoryError::NamelessTenant { .. } => {
+            SqlState::DATA_CORRUPTED
+        }
     };
     ServiceError::new(code, with_causes(&anyhow::Error::new(error)))
 }

@@ -37,6 +37,12 @@ pub enum RepositoryError {
         /// The text.
         name: String,
     },
+    /// A tenant's timelines are there and its name is not.
+    #[error("{} is missing: restore it, as in {{\"name\":\"{}\"}}", file.display(), crate::DEFAULT_TENANT)]
+    NamelessTenant {
+        /// The file with the name.
+        file: PathBuf,
+    },
     /// No such tenant.
     #[error("there is no tenant {0:?}")]
     NoTenant(String),

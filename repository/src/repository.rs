@@ -267,13 +267,28 @@ impl Drop for Reservation {
 /// Finds the tenant, or makes the default one.
 fn open_tenant(tenants: &Path) -> Result<Tenant, RepositoryError> {
     names::make_dir(tenants)?;
+    let mut nameless = None;
     for dir in subdirectories(tenants)? {
-        if let (Some(id), Some(name)) = (id_of(&dir), names::read(&dir.join(TENANT_FILE))?) {
-            return Ok(Tenant { id, name, dir });
+        let Some(id) = id_of(&dir) else { continue };
+        match names::read(&dir.join(TENANT_FILE))? {
+            Some(name) => return Ok(Tenant { id, name, dir }),
+            None => nameless = Some((id, dir)),
         }
     }
-    let id = Id::random().map_err(|e| RepositoryError::io("make an id in", tenants, e))?;
-    let dir = tenants.join(id.to_string());
+    // Making a tenant ends with its name. Without one it was not made yet, and holds nothing; if it does, the name was lost.
+    if let Some((_, dir)) = &nameless
+        && dir.join(TIMELINES).exists()
+        && !subdirectories(&dir.join(TIMELINES))?.is_empty()
+    {
+        return Err(RepositoryError::NamelessTenant { file: dir.join(TENANT_FILE) });
+    }
+    let (id, dir) = match nameless {
+        Some(begun) => begun,
+        None => {
+            let id = Id::random().map_err(|e| RepositoryError::io("make an id in", tenants, e))?;
+            (id, tenants.join(id.to_string()))
+        }
+    };
     names::make_dir(&dir.join(TIMELINES))?;
     names::write(&dir.join(TENANT_FILE), DEFAULT_TENANT)?;
     names::sync_directory(tenants)?;

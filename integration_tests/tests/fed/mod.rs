@@ -1,17 +1,18 @@
 //! The repository as a library, without any server: a base backup and WAL segments from files.
 
+use std::collections::HashMap;
 use std::error::Error;
 use std::fs::{self, File};
 use std::io::{BufReader, Read};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, ensure};
 use integration_tests::{Cluster, RunAs, run};
 use pgdata::wal::SegmentSize;
-use pgdata::{ControlFile, Lsn, PgVersion};
+use pgdata::{ControlFile, Lsn, Page, PageKey, PgVersion};
 use repository::{Attach, DEFAULT_TENANT, Engines, Options, Repository, Timeline, TimelineInfo};
-use walredo::{PostgresRedo, PostgresRedoConfig, Redo, Routed};
+use walredo::{PostgresRedo, PostgresRedoConfig, Redo, RedoError, RedoRequest, Routed};
 
 /// All records stay in memory: these tests read each of them many times.
 const WINDOW: usize = 4 << 30;
@@ -31,7 +32,51 @@ impl StockEngine {
 
 impl Engines for StockEngine {
     fn engine(&self, _: PgVersion, _: &[u8]) -> Result<Arc<dyn Redo>, Box<dyn Error + Send + Sync>> {
-        Ok(Arc::new(Routed::new(Arc::clone(&self.0))))
+        Ok(Arc::new(Resuming { inner: Routed::new(Arc::clone(&self.0)), made: Mutex::default() }))
+    }
+}
+
+/// Goes on from the page that it made last, where a request only continues the one before: who reads a page after each of a
+/// thousand records has each record applied once, not half a million applied. The page that it goes on from is always its own.
+struct Resuming {
+    inner: Routed<Arc<PostgresRedo>>,
+    made: Mutex<HashMap<PageKey, Made>>,
+}
+
+/// A page, and the first and the last record of the chain that made it.
+struct Made {
+    first: Lsn,
+    last: Lsn,
+    page: Box<Page>,
+}
+
+impl Resuming {
+    /// Puts the page made last into `page`, if it was made by the beginning of this request; answers how many records that was.
+    fn resume(&self, request: &RedoRequest<'_>, page: &mut Page) -> usize {
+        let mut made = self.made.lock().expect("no panic");
+        let Some(before) = made.remove(&request.key) else { return 0 };
+        let same_start = request.records.first().is_some_and(|record| record.lsn == before.first);
+        match request.records.binary_search_by_key(&before.last, |record| record.lsn) {
+            Ok(at) if same_start => {
+                *page = *before.page;
+                at + 1
+            }
+            _ => 0,
+        }
+    }
+}
+
+impl Redo for Resuming {
+    fn redo(&self, request: &RedoRequest<'_>, page: &mut Page) -> Result<(), RedoError> {
+        let done = self.resume(request, page);
+        let rest =
+            RedoRequest { has_base: request.has_base || done > 0, records: &request.records[done..], ..*request };
+        self.inner.redo(&rest, page)?;
+        if let [first, .., last] | [first @ last] = request.records {
+            let made = Made { first: first.lsn, last: last.lsn, page: Box::new(*page) };
+            self.made.lock().expect("no panic").insert(request.key, made);
+        }
+        Ok(())
     }
 }
 

@@ -113,3 +113,21 @@ fn a_record_that_is_not_understood_stops_the_timeline_now_and_after_a_restart() 
     check(&timeline, &wal, good);
     assert!(timeline.ingest().write(good, wal.slice(good, wal.end())).is_err());
 }
+
+/// A new tenant beside the old one would look like an empty server.
+#[test]
+fn a_tenant_that_lost_its_name_is_an_error_and_a_begun_one_is_finished() {
+    let home = Home::new();
+    let wal = Wal::new();
+    let timeline = attach(&home.open(), "main");
+    wal.send(&timeline, wal.end());
+    let tenant = timeline.dir().ancestors().nth(2).expect("a tenant's directory").to_owned();
+    fs::remove_file(tenant.join("tenant.json")).expect("removed");
+    let refused = home.try_open().expect_err("no name");
+    assert!(matches!(&refused, RepositoryError::NamelessTenant { .. }), "{refused}");
+    assert!(refused.to_string().contains("tenant.json"), "{refused}");
+
+    fs::remove_dir_all(tenant.join("timelines")).expect("removed");
+    let (name, id) = (home.open().tenant().0.to_owned(), home.open().tenant().1);
+    assert_eq!((name.as_str(), tenant.ends_with(id.to_string())), ("default", true));
+}

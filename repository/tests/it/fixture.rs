@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use pgdata::wal::SegmentSize;
 use pgdata::{ControlFile, Lsn, PAGE_SIZE, Page, PageKey, PgVersion, SlruKind};
-use repository::{Attach, Engines, Options, ReadError, Repository, Timeline, TimelineInfo};
+use repository::{Attach, Engines, Options, ReadError, Repository, RepositoryError, Timeline, TimelineInfo};
 use tempfile::TempDir;
 use wal_decoder::rmgr::{RM_XACT_ID, RM_XLOG_ID, XLOG_SWITCH};
 use wal_decoder::{NewRecord, WalIdentity, WalWriter, Written};
@@ -143,7 +143,11 @@ impl Home {
     }
 
     pub fn open(&self) -> Arc<Repository> {
-        Repository::open(self.path(), Box::new(Counters), Options::default()).expect("opened")
+        self.try_open().expect("opened")
+    }
+
+    pub fn try_open(&self) -> Result<Arc<Repository>, RepositoryError> {
+        Repository::open(self.path(), Box::new(Counters), Options::default())
     }
 }
 
