@@ -4,6 +4,10 @@
 //! Method: criterion's mean. "no waiter": a million advances by one, no other thread. "woken at once": 10,000 threads wait for the same
 //! number, started and asleep before the clock runs; it runs from the advance until the last of them has returned. "woken one by
 //! one": 100 threads wait for 100 different numbers, and the clock runs while each number is advanced to and its waiter has returned.
+//!
+//! Reference, 2026-11-23, two virtual cores, `-- --warm-up-time 1 --measurement-time 2`, SeqWait / Mutex and Condvar:
+//! no waiter 11.9 ms / 250 ms (12 ns / 250 ns an advance); 10,000 woken at once 471 ms / 113 ms; 100 woken one by one 3.4 ms / 17.4 ms.
+//! Waking everybody at once is what one Condvar is best at: each waiter here has a channel of its own.
 #![allow(missing_docs, reason = "the macros of criterion make public functions without documentation")]
 
 use std::hint::black_box;
