@@ -8,6 +8,7 @@
 //! - [`Server`]: a thread for each connection. What it serves, the program says through two traits: [`Backend`] for commands and
 //!   [`PageSource`] for the pages of one timeline. Answers gather in a buffer while more requests are at hand, and a page is written
 //!   straight into that buffer.
+//! - [`Observer`] hears of connections, commands and requests as they end, for whoever counts them.
 //! - [`Client`] and [`PageStream`]: blocking, for tools and tests.
 //!
 //! ```
@@ -77,12 +78,14 @@
 mod client;
 mod error;
 pub mod messages;
+mod observer;
 mod server;
 mod service;
 mod wire;
 
 pub use client::{Client, ClientConfig, ClientError, PageStream, QueryItem, QueryResult, Rows};
 pub use error::{ServiceError, SqlState};
-pub use messages::{Answer, Header, Operation, ReadLsn, Request, Response, Row, ServerMessage, Version};
+pub use messages::{Answer, Header, Operation, ReadLsn, Request, RequestKind, Response, Row, ServerMessage, Version};
+pub use observer::{ConnectionEnd, Observer, Unobserved};
 pub use server::{Config, Server, ServerHandle};
 pub use service::{Backend, Column, ColumnType, PageSource, RowSink, Value};

@@ -1,6 +1,6 @@
 //! The bytes of every request and answer, against the protocol's table, and that nothing else is understood.
 
-use page_service::messages::{RequestError, write_answer};
+use page_service::messages::{RequestError, RequestKind, write_answer};
 use page_service::{Answer, Header, Operation, ReadLsn, Request, Response, Version};
 use pgdata::{Fork, Lsn, RelTag, SlruKind, SlruSegment};
 
@@ -79,11 +79,13 @@ fn a_request_for_no_fork_or_slru_can_still_be_answered() {
         let mut operands = REL_BYTES.to_vec();
         operands[12] = 4;
         let body = [&[0], &header_bytes(version)[..], &operands].concat();
-        let expected = RequestError::NoSuch { header: header(version), field: "fork", value: 4 };
+        let expected =
+            RequestError::NoSuch { header: header(version), kind: RequestKind::Exists, field: "fork", value: 4 };
         assert_eq!(Request::parse(version, &body), Err(expected));
 
         let body = [&[4], &header_bytes(version)[..], &[4, 0, 0, 0, 1]].concat();
-        let expected = RequestError::NoSuch { header: header(version), field: "SLRU", value: 4 };
+        let expected =
+            RequestError::NoSuch { header: header(version), kind: RequestKind::SlruSegment, field: "SLRU", value: 4 };
         assert_eq!(Request::parse(version, &body), Err(expected));
     }
 }

@@ -17,7 +17,7 @@ pub use backend_message::{BackendMessage, ColumnInfo, Row, ServerMessage, Severi
 pub use frame::{FrameError, MAX_ROW};
 pub use frontend_message::{FrontendMessage, MAX_COPY_REQUEST, MAX_QUERY};
 pub use read::{Header, ReadLsn, ReadLsnError};
-pub use request::{Operation, Request, RequestError};
+pub use request::{Operation, Request, RequestError, RequestKind};
 pub use response::{Answer, Response, ResponseError, write_answer, write_page};
 pub use startup::{MAX_STARTUP, Startup, StartupParameters, write_startup};
 

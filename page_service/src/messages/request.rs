@@ -42,6 +42,44 @@ pub enum Operation {
     SlruSegment(SlruSegment),
 }
 
+/// What is asked, without the operands.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum RequestKind {
+    /// [`Operation::Exists`].
+    Exists,
+    /// [`Operation::Size`].
+    Size,
+    /// [`Operation::Page`].
+    Page,
+    /// [`Operation::DatabaseSize`].
+    DatabaseSize,
+    /// [`Operation::SlruSegment`].
+    SlruSegment,
+}
+
+impl RequestKind {
+    /// All, in the order of their tags.
+    pub const ALL: [RequestKind; 5] = [
+        RequestKind::Exists,
+        RequestKind::Size,
+        RequestKind::Page,
+        RequestKind::DatabaseSize,
+        RequestKind::SlruSegment,
+    ];
+
+    /// A short name: lower case letters and `_`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            RequestKind::Exists => "exists",
+            RequestKind::Size => "size",
+            RequestKind::Page => "page",
+            RequestKind::DatabaseSize => "database_size",
+            RequestKind::SlruSegment => "slru_segment",
+        }
+    }
+}
+
 /// One question of a page stream.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Request {
@@ -62,6 +100,8 @@ pub enum RequestError {
     NoSuch {
         /// The request's header, which the answer repeats.
         header: Header,
+        /// What is asked.
+        kind: RequestKind,
         /// `fork` or `SLRU`.
         field: &'static str,
         /// The number.
@@ -84,7 +124,7 @@ impl Request {
         let (operation, wrong) = Operation::read(&mut fields, tag)?;
         fields.end()?;
         match wrong {
-            Some(NoSuch { field, value }) => Err(RequestError::NoSuch { header, field, value }),
+            Some(NoSuch { field, value }) => Err(RequestError::NoSuch { header, kind: operation.kind(), field, value }),
             None => Ok(Request { header, operation }),
         }
     }
@@ -107,6 +147,18 @@ struct NoSuch {
 }
 
 impl Operation {
+    /// Which of the operations it is.
+    #[must_use]
+    pub const fn kind(&self) -> RequestKind {
+        match self {
+            Operation::Exists(_) => RequestKind::Exists,
+            Operation::Size(_) => RequestKind::Size,
+            Operation::Page { .. } => RequestKind::Page,
+            Operation::DatabaseSize { .. } => RequestKind::DatabaseSize,
+            Operation::SlruSegment(_) => RequestKind::SlruSegment,
+        }
+    }
+
     const fn tag(&self) -> u8 {
         match self {
             Operation::Exists(_) => EXISTS,

@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::Config;
 use super::connection::{Admission, Connection};
-use crate::Backend;
+use crate::{Backend, ConnectionEnd};
 
 /// Connections over the limit that are still heard, so that they get their refusal in the way they understand. Beyond these, a
 /// connection is closed without a word.
@@ -80,6 +80,7 @@ impl Acceptor {
     fn start(&mut self, stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
         let Some(admission) = admission(self.open.len(), self.config.max_connections) else {
             tracing::warn!(%peer, "connection closed: far too many are open");
+            self.config.observer.connection_dropped();
             return Ok(());
         };
         stream.set_nonblocking(false)?;
@@ -136,17 +137,26 @@ fn admission(open: usize, limit: usize) -> Option<Admission> {
 /// Runs a connection. Whatever panics in it ends this connection alone.
 fn guarded(connection: Connection, stream: Arc<TcpStream>) {
     let (id, peer) = (connection.id, connection.peer);
-    let socket = Arc::clone(&stream);
-    match catch_unwind(AssertUnwindSafe(|| connection.run(socket))) {
-        Ok(Ok(())) => tracing::debug!(id, %peer, "connection closed"),
-        Ok(Err(error)) => tracing::info!(id, %peer, %error, "connection ended"),
+    let (socket, observer) = (Arc::clone(&stream), Arc::clone(&connection.config.observer));
+    observer.connection_opened();
+    let end = match catch_unwind(AssertUnwindSafe(|| connection.run(socket))) {
+        Ok(Ok(())) => {
+            tracing::debug!(id, %peer, "connection closed");
+            ConnectionEnd::Closed
+        }
+        Ok(Err(error)) => {
+            tracing::info!(id, %peer, %error, "connection ended");
+            error.end()
+        }
         Err(panic) => {
             let message = panic.downcast_ref::<&str>().copied();
             let message = message.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("?");
             tracing::error!(id, %peer, message, "a connection's thread has panicked");
+            ConnectionEnd::Panicked
         }
-    }
+    };
     let _ = stream.shutdown(Shutdown::Both);
+    observer.connection_ended(end);
 }
 
 /// Errors of one connection, or of nothing at all, that do not bear on the listener.

@@ -9,7 +9,7 @@ use super::accept::remaining;
 use super::{Config, query, startup};
 use crate::messages::{FrameError, FrontendMessage, Severity, backend};
 use crate::wire::Wire;
-use crate::{Backend, ServiceError, SqlState};
+use crate::{Backend, ConnectionEnd, ServiceError, SqlState};
 
 /// How long a refused client has to read why.
 const LINGER: Duration = Duration::from_secs(5);
@@ -49,6 +49,11 @@ impl ConnectionError {
             ConnectionError::Frame(error) => Some(ServiceError::new(SqlState::PROTOCOL_VIOLATION, error.to_string())),
             ConnectionError::Refused(error) => Some(error.clone()),
         }
+    }
+
+    /// The same for the observer.
+    pub fn end(&self) -> ConnectionEnd {
+        self.farewell().map_or(ConnectionEnd::Broken, |farewell| ConnectionEnd::Refused(farewell.code))
     }
 }
 
@@ -105,7 +110,7 @@ impl Connection {
 
     fn obey(&self, wire: &mut Wire, command: Command) -> Result<Next, ConnectionError> {
         match command {
-            Command::Query(text) => return query::run(wire, &*self.backend, &text),
+            Command::Query(text) => return query::run(wire, &*self.backend, &*self.config.observer, &text),
             Command::Extended => {
                 let message = "only simple queries are understood, not the extended query protocol";
                 backend::error(&mut wire.out, Severity::Error, &unsupported(message));

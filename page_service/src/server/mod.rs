@@ -6,6 +6,7 @@ mod pages;
 mod query;
 mod rows;
 mod startup;
+mod watch;
 
 use std::io::{self, PipeWriter};
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::Backend;
+use crate::{Backend, Observer, Unobserved};
 use accept::Acceptor;
 
 /// How a server treats its clients.
@@ -29,6 +30,8 @@ pub struct Config {
     pub idle_timeout: Option<Duration>,
     /// What clients are told as `server_version`. `psql` and drivers expect it to begin with a PostgreSQL version.
     pub server_version: String,
+    /// Who hears of connections, commands and requests.
+    pub observer: Arc<dyn Observer>,
 }
 
 impl Default for Config {
@@ -39,6 +42,7 @@ impl Default for Config {
             write_timeout: Duration::from_secs(300),
             idle_timeout: None,
             server_version: concat!("15.0 (pageserver ", env!("CARGO_PKG_VERSION"), ")").to_owned(),
+            observer: Arc::new(Unobserved),
         }
     }
 }

@@ -3,12 +3,13 @@
 use pgdata::{PAGE_SIZE, SlruKind};
 
 use super::connection::{ConnectionError, Next};
+use super::watch::Watch;
 use crate::messages::{
-    Answer, FrontendMessage, Header, Operation, ReadLsn, Request, RequestError, Severity, Version, backend,
-    write_answer, write_page,
+    Answer, FrontendMessage, Header, Operation, ReadLsn, Request, RequestError, RequestKind, Severity, Version,
+    backend, write_answer, write_page,
 };
 use crate::wire::Wire;
-use crate::{PageSource, ServiceError, SqlState};
+use crate::{Observer, PageSource, ServiceError, SqlState};
 
 /// Answers are sent when no more requests are at hand, or when this many bytes have gathered.
 const FLUSH_AT: usize = 128 << 10;
@@ -17,7 +18,7 @@ const FLUSH_AT: usize = 128 << 10;
 enum Step {
     Answer(Request),
     /// A request that can be answered, but only with an error.
-    Refuse(Header, ServiceError),
+    Refuse(Header, RequestKind, ServiceError),
     /// The client ends the copy and goes back to commands.
     End,
     /// The client gives up the copy.
@@ -27,14 +28,21 @@ enum Step {
 }
 
 /// Serves requests in their order.
-pub(super) fn serve(wire: &mut Wire, source: &dyn PageSource, version: Version) -> Result<Next, ConnectionError> {
+pub(super) fn serve(
+    wire: &mut Wire,
+    source: &dyn PageSource,
+    observer: &dyn Observer,
+    version: Version,
+) -> Result<Next, ConnectionError> {
     backend::copy_both(&mut wire.out);
+    let mut watch = Watch::new(observer);
     loop {
         let Some((message, size)) = FrontendMessage::parse(wire.received())? else {
             wire.flush()?;
             if !wire.receive()? {
                 return Ok(Next::Close);
             }
+            watch.restart();
             continue;
         };
         let step = Step::of(message, version)?;
@@ -43,11 +51,18 @@ pub(super) fn serve(wire: &mut Wire, source: &dyn PageSource, version: Version) 
             && !request.header.at.checked().is_ok_and(|at| source.is_ready(at))
         {
             wire.flush()?;
+            watch.restart();
         }
         let out = &mut wire.out;
         match step {
-            Step::Answer(request) => answer(out, source, version, &request),
-            Step::Refuse(header, error) => refuse(out, version, &header, None, &error),
+            Step::Answer(request) => {
+                let error = answer(out, source, version, &request);
+                watch.answered(request.operation.kind(), error);
+            }
+            Step::Refuse(header, kind, error) => {
+                refuse(out, version, &header, None, &error);
+                watch.answered(kind, Some(error.code));
+            }
             Step::Nothing => {}
             Step::Close => {
                 wire.flush()?;
@@ -62,6 +77,7 @@ pub(super) fn serve(wire: &mut Wire, source: &dyn PageSource, version: Version) 
         wire.consume(size);
         if wire.out.len() >= FLUSH_AT {
             wire.flush()?;
+            watch.restart();
         }
     }
 }
@@ -72,8 +88,8 @@ impl Step {
             FrontendMessage::CopyData(body) => match Request::parse(version, body) {
                 Ok(request) => Step::Answer(request),
                 Err(RequestError::Malformed(error)) => return Err(error.into()),
-                Err(error @ RequestError::NoSuch { header, .. }) => {
-                    Step::Refuse(header, ServiceError::new(SqlState::INVALID_PARAMETER_VALUE, error.to_string()))
+                Err(error @ RequestError::NoSuch { header, kind, .. }) => {
+                    Step::Refuse(header, kind, ServiceError::new(SqlState::INVALID_PARAMETER_VALUE, error.to_string()))
                 }
             },
             FrontendMessage::CopyDone => Step::End,
@@ -105,12 +121,12 @@ fn write_end(out: &mut Vec<u8>, end: &Step) {
     backend::ready(out);
 }
 
-/// Writes the answer to a request: the result or the error.
-fn answer(out: &mut Vec<u8>, source: &dyn PageSource, version: Version, request: &Request) {
-    if let Err(error) = try_answer(out, source, version, request) {
-        tracing::debug!(?request, %error, "a page request failed");
-        refuse(out, version, &request.header, Some(&request.operation), &error);
-    }
+/// Writes the answer to a request: the result or the error, whose code it returns.
+fn answer(out: &mut Vec<u8>, source: &dyn PageSource, version: Version, request: &Request) -> Option<SqlState> {
+    let error = try_answer(out, source, version, request).err()?;
+    tracing::debug!(?request, %error, "a page request failed");
+    refuse(out, version, &request.header, Some(&request.operation), &error);
+    Some(error.code)
 }
 
 fn refuse(out: &mut Vec<u8>, version: Version, header: &Header, operation: Option<&Operation>, error: &ServiceError) {
