@@ -34,6 +34,8 @@ mod scratch;
 mod standby;
 mod stream_source;
 mod tablespaces;
+mod timeline_status;
+mod until;
 mod waldump;
 pub mod workload;
 
@@ -52,4 +54,6 @@ pub use scratch::in_scratch;
 pub use standby::Standby;
 pub use stream_source::StreamSource;
 pub use tablespaces::TablespaceLink;
+pub use timeline_status::TimelineStatus;
+pub use until::until;
 pub use waldump::{DumpedRecord, WalDump, end_of_record_before};

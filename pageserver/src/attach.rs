@@ -49,7 +49,7 @@ fn attach_error(error: &anyhow::Error) -> ServiceError {
 }
 
 fn attach(server: &Pageserver, reservation: Reservation, source: &Source, out: &mut dyn RowSink) -> Result<()> {
-    let primary = source.primary()?;
+    let primary = source.primary(&server.config.receiver)?;
     let slot = SlotName::new(source.slot.as_str())?;
     let stop = server.stop_handle();
     let mut connection = Connection::connect(&primary, stop)?;
@@ -73,7 +73,7 @@ fn attach(server: &Pageserver, reservation: Reservation, source: &Source, out: &
             copy(&primary, reservation, out, stop)
         }
     };
-    let timeline = copied.inspect_err(|_| cleanup::undo(&dir, source))?;
+    let timeline = copied.inspect_err(|_| cleanup::undo(&dir, source, &server.config.receiver))?;
     server
         .follow(&timeline, source)
         .context("the copy is complete, and its primary is followed after the next start")?;

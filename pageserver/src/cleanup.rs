@@ -11,13 +11,14 @@ use anyhow::{Context, Result};
 use repository::Repository;
 use walreceiver::{Connection, Error, Primary, SlotName, StopHandle};
 
+use crate::config::ReceiverConfig;
 use crate::follow::Source;
 
 /// How long a primary may take to drop a slot. Neither a start nor a stop may hang on one that is gone.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Drops the slots of attaches that a crash interrupted, and removes their directories.
-pub fn unfinished_attaches(repository: &Repository) {
+pub fn unfinished_attaches(repository: &Repository, config: &ReceiverConfig) {
     for dir in repository.unfinished() {
         let source = match Source::load(dir) {
             Ok(source) => source,
@@ -32,15 +33,15 @@ pub fn unfinished_attaches(repository: &Repository) {
             continue;
         }
         if let Some(source) = source {
-            undo(dir, &source);
+            undo(dir, &source, config);
         }
     }
 }
 
 /// Drops the slot of an attach that failed. Its directory has been removed; if the slot may still be there, it comes back, with nothing
 /// but the slot's name in it.
-pub fn undo(dir: &Path, source: &Source) {
-    if let Err(error) = try_undo(dir, source) {
+pub fn undo(dir: &Path, source: &Source, config: &ReceiverConfig) {
+    if let Err(error) = try_undo(dir, source, config) {
         tracing::error!(
             slot = source.slot,
             dir = %dir.display(),
@@ -51,11 +52,11 @@ pub fn undo(dir: &Path, source: &Source) {
     }
 }
 
-fn try_undo(dir: &Path, source: &Source) -> Result<()> {
+fn try_undo(dir: &Path, source: &Source, config: &ReceiverConfig) -> Result<()> {
     // First, so that a crash in between leaves a trace.
     repository::make_dir(dir)?;
     source.save(dir)?;
-    if drop_slot(&source.primary()?, &SlotName::new(source.slot.as_str())?)? {
+    if drop_slot(&source.primary(config)?, &SlotName::new(source.slot.as_str())?)? {
         tracing::info!(slot = source.slot, "dropped the replication slot of an attach that came to nothing");
     }
     std::fs::remove_dir_all(dir).with_context(|| format!("cannot remove {}", dir.display()))

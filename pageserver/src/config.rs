@@ -17,6 +17,9 @@ pub const FILE_NAME: &str = "pageserver.toml";
 /// The largest `wal_window_mib`: a tebibyte.
 const MAX_WINDOW_MIB: u64 = 1 << 20;
 
+/// The most bytes that PostgreSQL keeps of a name (`NAMEDATALEN` - 1).
+const MAX_APPLICATION_NAME: usize = 63;
+
 /// All settings of a server. Flags of `serve` win over the file.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -53,6 +56,8 @@ pub struct RedoConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReceiverConfig {
+    /// What the connections are called on the primary: the name for `synchronous_standby_names`. One in a connection string wins.
+    pub application_name: String,
     /// Positions are reported at least this often, in seconds.
     pub status_interval_seconds: f64,
     /// A connection on which nothing arrives for this long is given up, in seconds.
@@ -96,7 +101,24 @@ impl Default for Config {
 
 impl Default for ReceiverConfig {
     fn default() -> Self {
-        ReceiverConfig { status_interval_seconds: 10.0, timeout_seconds: 60.0 }
+        ReceiverConfig {
+            application_name: "pageserver".to_owned(),
+            status_interval_seconds: 10.0,
+            timeout_seconds: 60.0,
+        }
+    }
+}
+
+impl ReceiverConfig {
+    /// PostgreSQL would cut off a longer name and put question marks for other characters, and wait for a standby that never comes.
+    fn check(&self) -> Result<()> {
+        let name = &self.application_name;
+        if name.is_empty() || name.len() > MAX_APPLICATION_NAME || !name.bytes().all(|b| (b' '..=b'~').contains(&b)) {
+            bail!(
+                "receiver.application_name = {name:?}: expected 1 to {MAX_APPLICATION_NAME} printable ASCII characters"
+            );
+        }
+        Ok(())
     }
 }
 
@@ -144,6 +166,7 @@ impl Config {
             }
         }
         self.redo.check()?;
+        self.receiver.check()?;
         if self.wal_window_mib > MAX_WINDOW_MIB {
             bail!("wal_window_mib = {}: expected at most {MAX_WINDOW_MIB}", self.wal_window_mib);
         }
@@ -194,6 +217,8 @@ mod tests {
             ("wal_window_mib = 17592186044416", "wal_window_mib"),
             ("[redo]\npg_bin = { 14 = '/pg/bin' }", "14"),
             ("[redo]\nuser = 'no such user'", "no such user"),
+            ("[receiver]\napplication_name = ''", "application_name"),
+            ("[receiver]\napplication_name = 'Büro'", "application_name"),
         ] {
             let error = format!("{:#}", parse(text).expect_err(text));
             assert!(error.contains(part), "{error}");

@@ -60,9 +60,9 @@ impl Source {
         }
     }
 
-    /// The server, as the receiver wants it.
-    pub fn primary(&self) -> Result<Primary> {
-        Ok(Primary::parse(&self.conninfo)?)
+    /// The server, as the receiver wants it. A name in the connection string wins over the one of the configuration: it is the closer one.
+    pub fn primary(&self, config: &ReceiverConfig) -> Result<Primary> {
+        Ok(Primary::parse(&self.conninfo)?.with_default_application_name(&config.application_name))
     }
 }
 
@@ -76,7 +76,7 @@ pub struct Follower {
 impl Follower {
     /// Starts to follow.
     pub fn start(timeline: Arc<Timeline>, source: &Source, config: &ReceiverConfig) -> Result<Follower> {
-        let primary = source.primary()?;
+        let primary = source.primary(config)?;
         let info = timeline.info();
         let mut options = StreamOptions::new(info.pg_timeline);
         options.slot = Some(SlotName::new(source.slot.as_str())?);

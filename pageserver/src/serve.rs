@@ -40,7 +40,7 @@ pub fn run(args: &ServeArgs) -> Result<()> {
     let options = Options { window_bytes: (config.wal_window_mib as usize) << 20 };
     let repository = Repository::open(&args.data, Box::new(engines.clone()), options)
         .with_context(|| format!("cannot open data directory {}", args.data.display()))?;
-    cleanup::unfinished_attaches(&repository);
+    cleanup::unfinished_attaches(&repository, &config.receiver);
     let pageserver = Arc::new(Pageserver::new(config, repository));
     pageserver.follow_all();
 

@@ -87,6 +87,16 @@ impl Primary {
         Ok(Primary { config, verify })
     }
 
+    /// Names the connections for `pg_stat_replication` and `synchronous_standby_names`, unless the connection string does it. Without either
+    /// they are called `pageserver`.
+    #[must_use]
+    pub fn with_default_application_name(mut self, name: &str) -> Self {
+        if self.config.get_application_name().is_none() {
+            self.config.application_name(name);
+        }
+        self
+    }
+
     /// The user's name; PostgreSQL's default is that of the operating system's user.
     pub(crate) fn user(&self) -> Result<String, Error> {
         if let Some(user) = self.config.get_user() {

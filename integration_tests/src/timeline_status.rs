@@ -1,0 +1,58 @@
+//! What the pageserver says of its timelines.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use page_service::{Client, ClientConfig};
+use pgdata::Lsn;
+
+use crate::Pageserver;
+
+/// One row of the command `status`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TimelineStatus {
+    /// Its name.
+    pub name: String,
+    /// One word: `streaming`, `retrying`, `failed`, `broken`, …
+    pub state: String,
+    /// What is to be said about the state.
+    pub detail: String,
+    /// The end of the last record that readers see; [`Lsn::INVALID`] of a broken one.
+    pub last_record_lsn: Lsn,
+}
+
+impl Pageserver {
+    /// What the running server says of its timelines.
+    ///
+    /// # Errors
+    /// If it does not answer, or not as it should.
+    pub fn timelines(&self) -> Result<Vec<TimelineStatus>> {
+        let mut client = Client::connect(self.address()?, &ClientConfig::default())?;
+        let result = client.query_all("status")?;
+        let columns = result.columns.iter().map(|column| column.name.as_str());
+        let places: BTreeMap<&str, usize> = columns.zip(0..).collect();
+        let place = |name: &str| places.get(name).copied().with_context(|| format!("status has no column {name}"));
+        let (name, state, last, detail) =
+            (place("timeline")?, place("state")?, place("last_record_lsn")?, place("detail")?);
+        let text = |row: &page_service::Row, at| row.text(at).unwrap_or_default().to_owned();
+        let rows = result.rows.iter().map(|row| {
+            let last_record_lsn = row.text(last).map_or(Ok(Lsn::INVALID), str::parse)?;
+            Ok(TimelineStatus {
+                name: text(row, name),
+                state: text(row, state),
+                detail: text(row, detail),
+                last_record_lsn,
+            })
+        });
+        rows.collect()
+    }
+
+    /// What it says of one of them.
+    ///
+    /// # Errors
+    /// As [`Pageserver::timelines`], and if there is none of that name.
+    pub fn timeline(&self, name: &str) -> Result<TimelineStatus> {
+        let found = self.timelines()?.into_iter().find(|timeline| timeline.name == name);
+        found.with_context(|| format!("the pageserver knows no timeline {name}"))
+    }
+}
