@@ -1,8 +1,8 @@
 //! A base page and WAL records to the page they make.
 //!
 //! Storage keeps a page as an old image and the WAL records since. To answer what the page looks like now, the records must be
-//! applied as PostgreSQL applies them: byte for byte, for every access method and every minor release. So this crate lets
-//! PostgreSQL do it.
+//! applied as PostgreSQL applies them: byte for byte, for every access method and every minor release. There are two engines for
+//! that: PostgreSQL itself, and routines of our own that are held against it.
 //!
 //! - [`Redo`] is the face that storage sees: a [`RedoRequest`] and a page buffer in, the page out, or a [`RedoError`].
 //! - [`PostgresRedo`] is a pool of redo processes behind it. Each is a stock `postgres --single` of the source's major version with
@@ -11,7 +11,11 @@
 //!   and serves requests on stdin and stdout. A record can therefore do no harm but to the answer to its own request.
 //!   [`PostgresRedoConfig`] says how, [`RedoStats`] what it did.
 //!
-//! A request takes some ten microseconds; [`PostgresRedo::redo_batch`] pipelines many. A process that dies, hangs or answers
+//! - [`NativeRedo`] applies records in this process (`native/`), one module for each resource manager, and asks an engine behind it for
+//!   the records of those that it does not know yet: heaps, sequences, generic records, images, visibility maps and SLRUs it knows.
+//! - [`Routed`] puts what a redo process cannot do in front of one.
+//!
+//! A request to a process takes some ten microseconds; [`PostgresRedo::redo_batch`] pipelines many. A process that dies, hangs or answers
 //! nonsense is killed and replaced, and the request tried once more; the error then names page, LSNs and what the server printed.
 //! When a process starts it must first make known pages out of known records, so a server that differs from what the module was
 //! written for is refused.
@@ -41,9 +45,11 @@
 #![forbid(unsafe_code)]
 
 mod child;
-mod inprocess;
+mod native;
 mod request;
+mod routed;
 
 pub use child::{ChildFailure, PostgresRedo, PostgresRedoConfig, RedoStats, StartError};
-pub use inprocess::Routed;
+pub use native::{NativeRedo, record_type};
 pub use request::{Redo, RedoError, RedoRecord, RedoRequest};
+pub use routed::Routed;

@@ -143,6 +143,25 @@ pub enum RedoError {
         /// What is wrong.
         source: ImageError,
     },
+    /// A record and the page do not go together.
+    #[error(
+        "page {key}: the record ending at {lsn} ({} {operation}, info {info:#04X}) cannot be applied: {what}",
+        rmgr_name(*rmid)
+    )]
+    Native {
+        /// The page.
+        key: PageKey,
+        /// The record's end.
+        lsn: Lsn,
+        /// Its resource manager.
+        rmid: u8,
+        /// Its `xl_info`.
+        info: u8,
+        /// The name of its operation.
+        operation: &'static str,
+        /// What is wrong, with the record or the page.
+        what: String,
+    },
     /// A record of the chain does nothing to this page.
     #[error("page {key}: the record ending at {lsn} ({} info {info:#04X}) does not change it", rmgr_name(*rmid))]
     NotApplicable {

@@ -4,17 +4,11 @@
 mod support;
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
-use std::io::Write as _;
-use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Duration;
 
-use pgdata::{ControlFile, Fork, PAGE_SIZE, Page, PageKey, PgVersion, RelTag};
-use tempfile::TempDir;
-use wal_decoder::{BlockRef, Record, WalStream, rmgr};
-use walredo::{PostgresRedo, PostgresRedoConfig, Redo, RedoRecord, RedoRequest};
+use pgdata::{Fork, PAGE_SIZE, Page, PageKey, PgVersion, RelTag};
+use support::recording::Recording;
+use wal_decoder::{BlockRef, Record, rmgr};
+use walredo::{PostgresRedo, Redo, RedoRecord, RedoRequest};
 
 /// Heap blocks for which one visibility map page has bits.
 const HEAP_BLOCKS_PER_VM_PAGE: u32 = 32_672;
@@ -36,97 +30,6 @@ const EXPECTED: &[(u8, &str)] = &[
     (rmgr::RM_SPGIST_ID, "spgist"),
     (rmgr::RM_BRIN_ID, "brin"),
 ];
-
-/// A cluster that a single-user server has worked in.
-struct Source {
-    scratch: TempDir,
-    version: PgVersion,
-    /// As it was before the work.
-    control: Vec<u8>,
-}
-
-impl Source {
-    fn make(version: PgVersion, initdb_options: &[&str], config: &str) -> Source {
-        let scratch = support::scratch();
-        let source = Source { scratch, version, control: Vec::new() };
-        let owner = server_user();
-        if let Some((uid, gid)) = owner {
-            std::os::unix::fs::chown(source.scratch.path(), Some(uid), Some(gid)).unwrap();
-        }
-        let mut initdb = source.command("initdb");
-        initdb
-            .args(["-N", "--no-locale", "-E", "UTF8", "-U", "postgres", "-D"])
-            .arg(source.data())
-            .args(initdb_options);
-        succeed(initdb, "");
-        let control = fs::read(source.data().join("global/pg_control")).unwrap();
-        let mut file = fs::File::options().append(true).open(source.data().join("postgresql.conf")).unwrap();
-        writeln!(file, "wal_consistency_checking = all\nfsync = off\nmax_wal_size = 10GB\nwal_keep_size = 10GB\ncheckpoint_timeout = 1h\n{config}")
-            .unwrap();
-        let mut single = source.command("postgres");
-        single.args(["--single", "-j", "-D"]).arg(source.data()).arg("postgres");
-        succeed(single, include_str!("workload.sql"));
-        Source { control, ..source }
-    }
-
-    fn data(&self) -> PathBuf {
-        self.scratch.path().join("data")
-    }
-
-    fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(support::bin_dir(self.version).join(program));
-        command.env("LC_ALL", "C").env_remove("PGDATA").current_dir(self.scratch.path());
-        if let Some((uid, gid)) = server_user() {
-            command.uid(uid).gid(gid);
-        }
-        command
-    }
-
-    fn pool(&self) -> PostgresRedo {
-        let config = PostgresRedoConfig {
-            bin_dir: Some(support::bin_dir(self.version)),
-            scratch_parent: self.scratch.path().to_owned(),
-            max_children: 1,
-            request_timeout: Duration::from_secs(60),
-            ..PostgresRedoConfig::new(self.control.clone())
-        };
-        PostgresRedo::start(config).expect("the server starts as a redo process")
-    }
-}
-
-/// The user that servers run as, if this is root.
-fn server_user() -> Option<(u32, u32)> {
-    if !rustix::process::geteuid().is_root() {
-        return None;
-    }
-    let passwd = fs::read_to_string("/etc/passwd").unwrap();
-    let line = passwd.lines().find(|line| line.starts_with("postgres:")).expect("there is a user named postgres");
-    let field = |index| line.split(':').nth(index).and_then(|field| field.parse().ok()).expect("a number");
-    Some((field(2), field(3)))
-}
-
-fn succeed(mut command: Command, input: &str) {
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    let input = input.to_owned();
-    let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
-    let output = child.wait_with_output().unwrap();
-    writer.join().unwrap().unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {}\n{errors}", output.status);
-    assert!(!errors.contains("ERROR:"), "{command:?}:\n{errors}");
-}
-
-/// The WAL files of a data directory, in their order.
-fn wal_files(data: &Path) -> Vec<PathBuf> {
-    let mut files: Vec<_> = fs::read_dir(data.join("pg_wal"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.is_file() && path.file_name().is_some_and(|name| name.len() == 24))
-        .collect();
-    files.sort();
-    files
-}
 
 /// Replays WAL page by page and compares.
 struct Judge {
@@ -220,39 +123,17 @@ impl Judge {
     }
 }
 
-fn judge(version: PgVersion, initdb_options: &[&str], config: &str) {
-    let source = Source::make(version, initdb_options, config);
-    let control = ControlFile::parse(&source.control).unwrap();
-    let start = control.check_point_copy.redo;
-    let segment_size = u64::from(control.wal_segment_size);
-    let mut stream = WalStream::new(start, control.wal_segment_size, version).unwrap();
+fn judge(version: PgVersion, name: &str, initdb_options: &[&str], config: &str) {
+    let recording = Recording::get(version, name, initdb_options, config);
     let mut judge = Judge {
-        pool: source.pool(),
+        pool: recording.pool(),
         version,
         pages: HashMap::new(),
         compared: BTreeMap::new(),
         mismatches: Vec::new(),
     };
-    let mut skip = (start.0 % segment_size) as usize;
-    'files: for file in wal_files(&source.data()) {
-        let bytes = fs::read(&file).unwrap();
-        stream.feed(&bytes[skip..]);
-        skip = 0;
-        loop {
-            match stream.next_record() {
-                Ok(Some(raw)) => {
-                    let record = Record::parse(version, raw.lsn, raw.bytes).unwrap();
-                    judge.record(&record, RedoRecord { lsn: raw.lsn, bytes: raw.bytes });
-                }
-                Ok(None) => break,
-                // The end of the WAL.
-                Err(_) => break 'files,
-            }
-        }
-    }
+    recording.replay(|record, raw| judge.record(record, raw));
     println!("PostgreSQL {version}: compared by resource manager {:?}; {:?}", judge.compared, judge.pool.stats());
-    let end = ControlFile::parse(&fs::read(source.data().join("global/pg_control")).unwrap()).unwrap().check_point;
-    assert!(stream.decoded_to() > end, "read to {}, the last checkpoint is at {end}", stream.decoded_to());
     let shown = judge.mismatches.iter().take(20).cloned().collect::<Vec<_>>().join("\n");
     assert!(judge.mismatches.is_empty(), "{} pages differ:\n{shown}", judge.mismatches.len());
     for (rmid, name) in EXPECTED {
@@ -263,33 +144,33 @@ fn judge(version: PgVersion, initdb_options: &[&str], config: &str) {
 
 #[test]
 fn pages_of_15_are_the_primarys() {
-    judge(PgVersion::V15, &[], "");
+    judge(PgVersion::V15, "plain", &[], "");
 }
 
 #[test]
 fn pages_of_15_with_checksums_are_the_primarys() {
-    judge(PgVersion::V15, &["-k"], "wal_compression = lz4");
+    judge(PgVersion::V15, "checksums", &["-k"], "wal_compression = lz4");
 }
 
 #[test]
 fn pages_of_15_with_hints_logged_are_the_primarys() {
-    judge(PgVersion::V15, &[], "wal_log_hints = on\nwal_level = logical");
+    judge(PgVersion::V15, "hints", &[], "wal_log_hints = on\nwal_level = logical");
 }
 
 #[test]
 #[ignore = "needs PostgreSQL 16 and a build with its headers: set PG_BIN_16"]
 fn pages_of_16_are_the_primarys() {
-    judge(PgVersion::V16, &[], "");
+    judge(PgVersion::V16, "plain", &[], "");
 }
 
 #[test]
 #[ignore = "needs PostgreSQL 17 and a build with its headers: set PG_BIN_17"]
 fn pages_of_17_are_the_primarys() {
-    judge(PgVersion::V17, &[], "");
+    judge(PgVersion::V17, "plain", &[], "");
 }
 
 #[test]
 #[ignore = "needs PostgreSQL 18 and a build with its headers: set PG_BIN_18"]
 fn pages_of_18_are_the_primarys() {
-    judge(PgVersion::V18, &[], "");
+    judge(PgVersion::V18, "plain", &[], "");
 }

@@ -1,6 +1,8 @@
 //! What the tests with a real server share.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub mod recording;
+
 use std::path::PathBuf;
 use std::time::Duration;
 

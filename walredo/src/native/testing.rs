@@ -4,15 +4,14 @@ use std::sync::Mutex;
 
 use pgdata::{Fork, Lsn, Page, PageKey, PgVersion, RelTag};
 
-use super::Routed;
-use crate::{Redo, RedoError, RedoRecord, RedoRequest};
+use crate::{Redo, RedoError, RedoRecord, RedoRequest, Routed};
 
-pub(super) const REL: RelTag = RelTag { spc: 1663, db: 5, rel: 16384, fork: Fork::Main };
-pub(super) const VM: RelTag = RelTag { fork: Fork::Vm, ..REL };
+pub(crate) const REL: RelTag = RelTag { spc: 1663, db: 5, rel: 16384, fork: Fork::Main };
+pub(crate) const VM: RelTag = RelTag { fork: Fork::Vm, ..REL };
 
 /// A record being written: header fields, block headers, block contents, main data.
 #[derive(Clone, Default)]
-pub(super) struct Raw {
+pub(crate) struct Raw {
     pub rmid: u8,
     pub info: u8,
     pub xid: u32,
@@ -23,12 +22,12 @@ pub(super) struct Raw {
 }
 
 impl Raw {
-    pub(super) fn new(rmid: u8, info: u8, main_data: Vec<u8>) -> Raw {
+    pub(crate) fn new(rmid: u8, info: u8, main_data: Vec<u8>) -> Raw {
         Raw { rmid, info, main_data, ..Raw::default() }
     }
 
     /// A block with a full image, to apply or to compare with, or with none.
-    pub(super) fn block(mut self, id: u8, rel: RelTag, block: u32, image: Option<(&Page, bool)>) -> Raw {
+    pub(crate) fn block(mut self, id: u8, rel: RelTag, block: u32, image: Option<(&Page, bool)>) -> Raw {
         let flags = rel.fork.number() | if image.is_some() { 0x10 } else { 0 };
         self.headers.extend([id, flags, 0, 0]);
         if let Some((page, apply)) = image {
@@ -42,7 +41,7 @@ impl Raw {
         self
     }
 
-    pub(super) fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut body = self.headers.clone();
         if let Some(origin) = self.origin {
             body.push(253);
@@ -64,12 +63,12 @@ impl Raw {
 }
 
 /// 32-bit numbers, little-endian.
-pub(super) fn words(values: &[u32]) -> Vec<u8> {
+pub(crate) fn words(values: &[u32]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
 /// Applies records with LSNs 0x100, 0x200 … to a page, with no engine behind.
-pub(super) fn apply(
+pub(crate) fn apply(
     version: PgVersion,
     key: PageKey,
     base: Option<&Page>,
@@ -78,7 +77,7 @@ pub(super) fn apply(
     apply_with(&Routed::new(None::<Recorder>), version, key, base, records)
 }
 
-pub(super) fn apply_with(
+pub(crate) fn apply_with(
     engine: &impl Redo,
     version: PgVersion,
     key: PageKey,
@@ -95,7 +94,7 @@ pub(super) fn apply_with(
 
 /// Answers every request without touching the page, and keeps whether there was a base and which records came.
 #[derive(Default)]
-pub(super) struct Recorder(pub Mutex<Vec<(bool, Vec<Lsn>)>>);
+pub(crate) struct Recorder(pub Mutex<Vec<(bool, Vec<Lsn>)>>);
 
 impl Redo for Recorder {
     fn redo(&self, request: &RedoRequest<'_>, _page: &mut Page) -> Result<(), RedoError> {

@@ -4,8 +4,7 @@ use pgdata::{Fork, Lsn, Page, PageKey, PgVersion, page_lsn, set_page_lsn};
 use wal_decoder::rmgr::*;
 
 use super::super::testing::*;
-use crate::inprocess::Routed;
-use crate::{Redo, RedoError, RedoRequest};
+use crate::{Redo, RedoError, RedoRequest, Routed};
 
 const KEY: PageKey = PageKey::relation(REL, 7);
 

@@ -1,18 +1,16 @@
 //! Pages of visibility maps (`access/heap/visibilitymap.c`, `heapam_xlog.c`).
 
-use pgdata::maps::{PAGE_HEADER_SIZE, vm_position};
-use pgdata::{Object, PAGE_SIZE, Page, page_is_new, page_lsn, set_page_lsn};
+use pgdata::maps::vm_position;
+use pgdata::{Object, Page, page_is_new, page_lsn, set_page_lsn};
 use wal_decoder::{SmgrTruncate, VmEdit, VmOp};
 
-use super::Step;
 use super::image::{block_of, restore};
+use super::page::PageView;
+use super::step::Step;
 use crate::RedoError;
 
-/// `PG_PAGE_LAYOUT_VERSION`.
-const LAYOUT_VERSION: u16 = 4;
-
 /// Applies one record to a page of a visibility map.
-pub(super) fn apply(step: &Step<'_, '_>, page: &mut Page) -> Result<(), RedoError> {
+pub(crate) fn apply(step: &Step<'_, '_>, page: &mut Page) -> Result<(), RedoError> {
     let Object::Relation(map) = step.key.object else { return Err(step.not_applicable()) };
     let edits = VmEdit::of(step.record).map_err(|error| step.bad_record(error))?;
     let edits: Vec<VmEdit> = edits.into_iter().filter(|edit| edit.page() == step.key).collect();
@@ -90,14 +88,9 @@ fn truncate(step: &Step<'_, '_>, page: &mut Page) -> Result<(), RedoError> {
     Ok(())
 }
 
-/// `PageInit` of a page that is all zeros, as `vm_readbuf` does it: no LSN, no line pointers, nothing special at its end.
+/// `vm_readbuf`: a page that is all zeros becomes an empty one.
 fn init_new(page: &mut Page) {
-    if !page_is_new(page) {
-        return;
-    }
-    page.fill(0);
-    let size = PAGE_SIZE as u16;
-    for (at, value) in [(12, PAGE_HEADER_SIZE as u16), (14, size), (16, size), (18, size | LAYOUT_VERSION)] {
-        page[at..at + 2].copy_from_slice(&value.to_le_bytes());
+    if page_is_new(page) {
+        PageView::new(page).init(0);
     }
 }

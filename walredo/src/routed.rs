@@ -1,19 +1,16 @@
-//! Redo without PostgreSQL: whatever a redo process cannot do, and whatever is too simple to ask one.
+//! A redo process, and in front of it what it cannot do and what is too simple to ask it.
 //!
 //! - Pages of SLRUs and of visibility maps are made here wholly, byte for byte as recovery leaves them on a standby's disk.
 //! - A page of any relation begins at its last full-page image, which is put in place here; a chain that ends with it needs no process.
 //! - Everything else goes to the engine behind.
 
-mod image;
-mod slru;
-mod vm;
-
 use std::sync::Arc;
 
-use pgdata::{Fork, Lsn, Object, Page, PageKey, RelTag};
+use pgdata::{Fork, Object, Page, RelTag};
 use wal_decoder::Record;
 
-use crate::{Redo, RedoError, RedoRecord, RedoRequest};
+use crate::native::{each_record, image, parse, slru, vm};
+use crate::{Redo, RedoError, RedoRequest};
 
 /// An engine that does what it can by itself and asks another for the rest.
 ///
@@ -62,63 +59,6 @@ impl<R: Redo> Routed<R> {
     }
 }
 
-/// Applies all records in their order. Without a base page, the first record makes the page or starts from zeros.
-fn each_record(
-    request: &RedoRequest<'_>,
-    page: &mut Page,
-    apply: fn(&Step<'_, '_>, &mut Page) -> Result<(), RedoError>,
-) -> Result<(), RedoError> {
-    let mut has_base = request.has_base;
-    if !has_base {
-        page.fill(0);
-    }
-    for raw in request.records {
-        let record = parse(request, raw)?;
-        apply(&Step { key: request.key, record: &record, has_base }, page)?;
-        has_base = true;
-    }
-    Ok(())
-}
-
-fn parse<'a>(request: &RedoRequest<'_>, raw: &RedoRecord<'a>) -> Result<Record<'a>, RedoError> {
-    Record::parse(request.version, raw.lsn, raw.bytes)
-        .map_err(|source| RedoError::Record { key: request.key, source: Box::new(source) })
-}
-
-/// One record to be applied to one page.
-struct Step<'r, 'a> {
-    key: PageKey,
-    record: &'r Record<'a>,
-    /// Whether there is a page; otherwise the buffer holds zeros.
-    has_base: bool,
-}
-
-impl Step<'_, '_> {
-    fn lsn(&self) -> Lsn {
-        self.record.lsn
-    }
-
-    /// The record's payload is wrong.
-    fn bad_record(&self, source: wal_decoder::RecordError) -> RedoError {
-        RedoError::Record { key: self.key, source: Box::new(source) }
-    }
-
-    /// The record does nothing to the page that could be done here.
-    fn not_applicable(&self) -> RedoError {
-        let Record { lsn, rmid, info, .. } = *self.record;
-        RedoError::NotApplicable { key: self.key, lsn, rmid, info }
-    }
-
-    /// The record changes a page that must be there.
-    fn need_base(&self) -> Result<(), RedoError> {
-        if self.has_base {
-            return Ok(());
-        }
-        let Record { lsn, rmid, info, .. } = *self.record;
-        Err(RedoError::NoBase { key: self.key, lsn, rmid, info })
-    }
-}
-
 /// Without an engine every request is refused with the name of its first record's resource manager.
 impl<R: Redo> Redo for Option<R> {
     fn redo(&self, request: &RedoRequest<'_>, page: &mut Page) -> Result<(), RedoError> {
@@ -138,8 +78,3 @@ impl<R: Redo + ?Sized> Redo for Arc<R> {
         (**self).redo(request, page)
     }
 }
-
-#[cfg(test)]
-mod testing;
-#[cfg(test)]
-mod tests;

@@ -9,7 +9,7 @@ use crate::{RedoError, RedoRecord, RedoRequest};
 
 /// Puts the last image of the chain into `page` and answers with the records after it. `None`, with `page` untouched, if the
 /// chain has no image, initialises the page after its last one, or if redo does more with a page than restore it.
-pub(super) fn restore_last<'q>(
+pub(crate) fn restore_last<'q>(
     rel: RelTag,
     request: &RedoRequest<'q>,
     page: &mut Page,
@@ -19,7 +19,7 @@ pub(super) fn restore_last<'q>(
         let Some(block) = block_of(&record, rel, request.key.block) else { continue };
         match block.image {
             Some(image) if image.apply => {
-                if changes_restored_pages(&record) {
+                if !is_all(&record) {
                     return Ok(None);
                 }
                 restore(request.key, &record, &image, page)?;
@@ -33,7 +33,7 @@ pub(super) fn restore_last<'q>(
 }
 
 /// `XLogReadBufferForRedoExtended` with an image: the page gets the record's LSN, unless it is all zeros.
-pub(super) fn restore(
+pub(crate) fn restore(
     key: PageKey,
     record: &Record<'_>,
     image: &BlockImage<'_>,
@@ -48,12 +48,13 @@ pub(super) fn restore(
 }
 
 /// The record's reference to a block.
-pub(super) fn block_of<'a>(record: &Record<'a>, rel: RelTag, block: u32) -> Option<BlockRef<'a>> {
+pub(crate) fn block_of<'a>(record: &Record<'a>, rel: RelTag, block: u32) -> Option<BlockRef<'a>> {
     record.blocks.iter().copied().find(|found| found.rel == rel && found.block == block)
 }
 
-/// Redo of GiST and hash indexes goes on to change pages that it has restored (`gistRedoClearFollowRight`,
-/// `hash_xlog_split_allocate_page`, `hash_xlog_split_complete`: what they set is not in the image). Of an extension's redo nothing is known.
-fn changes_restored_pages(record: &Record<'_>) -> bool {
-    matches!(record.rmid, RM_GIST_ID | RM_HASH_ID) || record.rmid >= RM_MIN_CUSTOM_ID
+/// Whether restoring its image is all that redo of the record does to a page. Redo of GiST and hash indexes goes on to change
+/// pages that it has restored (`gistRedoClearFollowRight`, `hash_xlog_split_allocate_page`, `hash_xlog_split_complete`: what
+/// they set is not in the image). Of an extension's redo nothing is known.
+pub(crate) fn is_all(record: &Record<'_>) -> bool {
+    !matches!(record.rmid, RM_GIST_ID | RM_HASH_ID) && record.rmid < RM_MIN_CUSTOM_ID
 }

@@ -5,14 +5,14 @@ use pgdata::{Object, Page, PageKey, SlruKind};
 use wal_decoder::rmgr::RM_XLOG_ID;
 use wal_decoder::{MultiXactCreate, XactEnd, XactStatus, slru_zero_page};
 
-use super::Step;
+use super::step::Step;
 use crate::RedoError;
 
 /// `XLOG_PARAMETER_CHANGE`, which makes the first page of commit timestamps if it is not there.
 const PARAMETER_CHANGE: u8 = 0x60;
 
 /// Applies one record to a page of an SLRU.
-pub(super) fn apply(step: &Step<'_, '_>, page: &mut Page) -> Result<(), RedoError> {
+pub(crate) fn apply(step: &Step<'_, '_>, page: &mut Page) -> Result<(), RedoError> {
     let Object::Slru(segment) = step.key.object else { return Err(step.not_applicable()) };
     if slru_zero_page(step.record).map_err(|error| step.bad_record(error))? == Some(step.key) {
         page.fill(0);

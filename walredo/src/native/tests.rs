@@ -1,5 +1,5 @@
 //! Against plain models of what PostgreSQL does.
 
-mod route;
+mod routed;
 mod slru;
 mod vm;

@@ -1,0 +1,32 @@
+//! Which module a record belongs to.
+
+use wal_decoder::rmgr::*;
+
+use super::fault::Fault;
+use super::page::PageView;
+use super::scratch::Scratch;
+use super::step::{Outcome, Target};
+use super::{generic, heap, sequence, xlog};
+
+/// Applies a record to the page that it refers to; the page needs it: it is older than the record, or to be made anew.
+pub(super) type Routine = fn(&Target<'_, '_>, &mut PageView<'_>, &mut Scratch) -> Result<Outcome, Fault>;
+
+/// A resource manager whose records can be applied here.
+pub(super) struct Manager {
+    pub(super) redo: Routine,
+    /// What redo changes on a page that it has just restored from an image, where it goes on to do so.
+    pub(super) after_image: Option<Routine>,
+}
+
+/// The resource manager of that number, if it is known here.
+pub(super) fn manager(rmid: u8) -> Option<Manager> {
+    let redo: Routine = match rmid {
+        RM_XLOG_ID => xlog::redo,
+        RM_HEAP_ID => heap::redo,
+        RM_HEAP2_ID => heap::redo2,
+        RM_SEQ_ID => sequence::redo,
+        RM_GENERIC_ID => generic::redo,
+        _ => return None,
+    };
+    Some(Manager { redo, after_image: None })
+}
