@@ -4,16 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
 use pgdata::wal::SegmentSize;
-use pgdata::{CheckPoint, ClusterState, Lsn, Object};
+use pgdata::{CheckPoint, ClusterState, Lsn, Object, PAGE_SIZE};
 use wal_decoder::WalIdentity;
 
 use crate::archive::Archive;
+use crate::standby::Replay;
 use crate::wal::Place;
 use crate::{BackupError, DataSource, SourceError, checkpoint, config, layout, objects, segment, twophase};
 
 /// Files that every data directory has from `initdb` on.
 const NEEDED: [&str; 2] = ["PG_VERSION", "global/pg_filenode.map"];
 const CONTROL_FILE: &str = "global/pg_control";
+const STANDBY_SIGNAL: &str = "standby.signal";
+const BACKUP_LABEL: &str = "backup_label";
 
 /// Choices about a backup.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +24,22 @@ pub struct Options {
     /// Tablespaces to be symbolic links, each to the absolute path given here; their files are in archives of their own
     /// ([`Backup::write_tablespace`]), to be unpacked there. All others are plain directories in `pg_tblspc`.
     pub links: BTreeMap<u32, String>,
+    /// Makes a standby of the origin, which replays its WAL and goes on with it, instead of a cluster of its own.
+    pub standby: Option<StandbyOptions>,
+}
+
+/// Choices about a standby.
+#[derive(Clone, Debug, Default)]
+pub struct StandbyOptions {
+    /// The setting `primary_conninfo`, as libpq reads it; the origin's own, if it has one, where this is `None`.
+    pub primary_conninfo: Option<String>,
+}
+
+/// How a server that starts from the backup goes on.
+enum Start {
+    /// As one that was shut down at the LSN by this checkpoint.
+    ShutDown(CheckPoint),
+    Standby(Replay, StandbyOptions),
 }
 
 /// A data directory at one LSN, ready to be written. See the crate's documentation.
@@ -30,7 +49,7 @@ pub struct Backup<'a> {
     pub(crate) identity: WalIdentity,
     pub(crate) place: Place,
     lsn: Lsn,
-    check_point: CheckPoint,
+    start: Start,
     links: BTreeMap<u32, String>,
     tablespaces: BTreeSet<u32>,
     files: Vec<String>,
@@ -52,17 +71,22 @@ impl<'a> Backup<'a> {
         let names = source.blobs().map_err(|error| from("the list of files", error))?;
         let mut objects = source.objects().map_err(|error| from("the list of relations", error))?;
         objects.sort_unstable();
+        let identity = WalIdentity {
+            version,
+            timeline: state.counters.timeline,
+            system_id: state.control.system_identifier,
+            segment_size,
+        };
+        let start = match &options.standby {
+            None => Start::ShutDown(checkpoint::check_point(&state, place.start)),
+            Some(standby) => Start::Standby(Replay::find(source, &state, identity, place)?, standby.clone()),
+        };
         let backup = Backup {
             source,
             place,
             lsn,
-            identity: WalIdentity {
-                version,
-                timeline: state.counters.timeline,
-                system_id: state.control.system_identifier,
-                segment_size,
-            },
-            check_point: checkpoint::check_point(&state, place.start),
+            identity,
+            start,
             state,
             links: options.links.clone(),
             tablespaces: layout::tablespaces(version, &names, &objects),
@@ -100,15 +124,39 @@ impl<'a> Backup<'a> {
         self.place.end
     }
 
-    /// The checkpoint that the backup ends with; its `redo` is where its record starts.
+    /// The checkpoint that the backup ends with, its `redo` is where its record starts; for a standby the one that it begins to replay
+    /// from.
     #[must_use]
     pub fn check_point(&self) -> &CheckPoint {
-        &self.check_point
+        match &self.start {
+            Start::ShutDown(check_point) => check_point,
+            Start::Standby(replay, _) => &replay.check_point,
+        }
+    }
+
+    /// Whether a server that starts from it replays WAL first, and so makes the main forks of unlogged relations itself.
+    pub(crate) fn recovers(&self) -> bool {
+        matches!(self.start, Start::Standby(..))
     }
 
     /// The tablespaces beside the two that every cluster has, each with the path that it is a link to.
     pub fn tablespaces(&self) -> impl Iterator<Item = (u32, Option<&str>)> {
         self.tablespaces.iter().map(|oid| (*oid, self.links.get(oid).map(String::as_str)))
+    }
+
+    /// About how many bytes all archives have together: pages and WAL are counted, other files are taken for small.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        const MEMBER: u64 = 512;
+        const SMALL_FILE: u64 = MEMBER + 1024;
+        let pages: u64 = self.objects.iter().map(|(_, blocks)| MEMBER + u64::from(*blocks) * PAGE_SIZE as u64).sum();
+        let size = self.identity.segment_size;
+        let first = match &self.start {
+            Start::ShutDown(_) => self.place.end,
+            Start::Standby(replay, _) => replay.check_point.redo,
+        };
+        let segments = size.segment_of(self.place.end) - size.segment_of(first) + 1;
+        pages + self.files.len() as u64 * SMALL_FILE + segments * u64::from(size.bytes())
     }
 
     /// Writes the data directory, but for the tablespaces that are links, and gives the writer back. Memory does not depend on how
@@ -129,10 +177,42 @@ impl<'a> Backup<'a> {
                 archive.small_file(path, content.as_bytes())?;
             }
         }
-        segment::write(self, &mut archive)?;
-        let control = checkpoint::control_file(&self.state, &self.check_point);
+        let control = match &self.start {
+            Start::ShutDown(check_point) => {
+                segment::write(self, check_point, &mut archive)?;
+                checkpoint::control_file(&self.state, check_point)
+            }
+            Start::Standby(replay, options) => {
+                self.write_standby(&mut archive, replay, options)?;
+                replay.control_file(&self.state, self.identity, self.place.end)
+            }
+        };
         archive.small_file(CONTROL_FILE, &control.to_bytes())?;
         archive.finish()
+    }
+
+    /// What a standby has that another cluster does not.
+    fn write_standby<W: Write>(
+        &self,
+        archive: &mut Archive<W>,
+        replay: &Replay,
+        options: &StandbyOptions,
+    ) -> Result<(), BackupError> {
+        let before = if self.has_file(config::AUTO_CONF) { Some(self.content(config::AUTO_CONF)?) } else { None };
+        let in_place = self.tablespaces.iter().any(|oid| !self.links.contains_key(oid));
+        let settings = config::standby_auto_conf(before, options.primary_conninfo.as_deref(), in_place)?;
+        archive.small_file(config::AUTO_CONF, &settings)?;
+        archive.small_file(STANDBY_SIGNAL, b"")?;
+        archive.small_file(BACKUP_LABEL, replay.backup_label(self.identity).as_bytes())?;
+        segment::write_history(self, replay.check_point.redo, archive)
+    }
+
+    /// Whether a file is written as the source has it.
+    fn is_copied(&self, file: &str) -> bool {
+        match &self.start {
+            Start::ShutDown(_) => true,
+            Start::Standby(replay, _) => file != config::AUTO_CONF && replay.keeps(file),
+        }
     }
 
     /// Writes the files of a tablespace that is a link; paths begin at where the link leads to. Gives the writer back.
@@ -149,7 +229,7 @@ impl<'a> Backup<'a> {
     }
 
     fn archive<W: Write>(&self, out: W) -> Archive<W> {
-        Archive::new(out, u64::try_from(self.check_point.time).unwrap_or(0))
+        Archive::new(out, u64::try_from(self.check_point().time).unwrap_or(0))
     }
 
     /// Directories, files kept whole, relations and SLRUs: of one linked tablespace, or of all else.
@@ -161,7 +241,7 @@ impl<'a> Backup<'a> {
                 Some(path) => archive.directory(path)?,
             }
         }
-        for file in &self.files {
+        for file in self.files.iter().filter(|file| self.is_copied(file)) {
             if let Some(path) = self.place_in(part, file) {
                 archive.small_file(path, &self.content(file)?)?;
             }

@@ -3,7 +3,7 @@
 use pgdata::{CheckPoint, ClusterState, ControlFile, DbState, Lsn, PgVersion};
 
 /// Where the counter of unlogged relations starts (`FirstNormalUnloggedLSN`): they all are as their init forks made them.
-const FIRST_UNLOGGED_LSN: Lsn = Lsn(1000);
+pub(crate) const FIRST_UNLOGGED_LSN: Lsn = Lsn(1000);
 
 /// The body of a shutdown checkpoint record that starts at `start`.
 ///

@@ -1,8 +1,10 @@
-//! Configuration for a cluster whose own lies elsewhere.
+//! Configuration for a cluster whose own lies elsewhere, and what a standby's gets in addition.
 //!
 //! Debian's packages keep it under `/etc`: it is no part of the data directory, and without it no server starts.
 
 use pgdata::ControlFile;
+
+use crate::BackupError;
 
 /// `postgresql.conf`: what the cluster needs to come up as it was, as `pg_control` tells it.
 fn postgresql_conf(control: &ControlFile) -> String {
@@ -42,6 +44,37 @@ pub(crate) fn defaults(control: &ControlFile) -> [(&'static str, String); 3] {
     ]
 }
 
+/// The file with the settings that win over those of `postgresql.conf`.
+pub(crate) const AUTO_CONF: &str = "postgresql.auto.conf";
+
+/// The settings of the origin, `before`, with a standby's behind them.
+///
+/// Archive recovery refuses tablespaces that are plain directories unless a setting allows them.
+///
+/// # Errors
+/// [`BackupError::ConnInfo`] if the connection string fits no line.
+pub(crate) fn standby_auto_conf(
+    before: Option<Vec<u8>>,
+    primary_conninfo: Option<&str>,
+    in_place_tablespaces: bool,
+) -> Result<Vec<u8>, BackupError> {
+    let mut text = before.unwrap_or_default();
+    if text.last().is_some_and(|&byte| byte != b'\n') {
+        text.push(b'\n');
+    }
+    if let Some(conninfo) = primary_conninfo {
+        if conninfo.contains(['\n', '\r', '\0']) {
+            return Err(BackupError::ConnInfo);
+        }
+        let quoted = conninfo.replace('\\', "\\\\").replace('\'', "''");
+        text.extend_from_slice(format!("primary_conninfo = '{quoted}'\n").as_bytes());
+    }
+    if in_place_tablespaces {
+        text.extend_from_slice(b"allow_in_place_tablespaces = on\n");
+    }
+    Ok(text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,5 +90,17 @@ mod tests {
         for line in ["max_prepared_transactions = 17", "wal_level = logical", "track_commit_timestamp = on"] {
             assert!(text.lines().any(|found| found == line), "{line} in {text}");
         }
+    }
+    #[test]
+    fn a_standbys_settings_come_last() {
+        let text = |before: Option<&[u8]>, conninfo, in_place| {
+            let text = standby_auto_conf(before.map(<[u8]>::to_vec), conninfo, in_place).unwrap();
+            String::from_utf8(text).unwrap()
+        };
+        assert_eq!(text(None, None, false), "");
+        assert_eq!(text(Some(b"a = 1"), None, true), "a = 1\nallow_in_place_tablespaces = on\n");
+        let conninfo = r"host=/tmp password='it\'s'";
+        assert_eq!(text(None, Some(conninfo), false), "primary_conninfo = 'host=/tmp password=''it\\\\''s'''\n");
+        assert!(matches!(standby_auto_conf(None, Some("host=a\nport=1"), false), Err(BackupError::ConnInfo)));
     }
 }

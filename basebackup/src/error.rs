@@ -4,7 +4,7 @@ use std::io;
 
 use pgdata::wal::{PageHeaderError, WalLayoutError};
 use pgdata::{Lsn, PathError, SlruSegment};
-use wal_decoder::WalError;
+use wal_decoder::{RecordError, WalError};
 
 use crate::SourceError;
 
@@ -113,6 +113,38 @@ pub enum BackupError {
         /// What was asked for.
         at: Lsn,
     },
+    /// A record of the source's WAL is not understood.
+    #[error("the WAL that leads to {lsn}: {source}")]
+    Record {
+        /// The backup's LSN.
+        lsn: Lsn,
+        /// What is wrong with it.
+        source: RecordError,
+    },
+    /// A standby needs WAL that the source does not have any more.
+    #[error(
+        "a standby as of {lsn} replays the WAL from {from} on, and what is at {at} is not kept: \
+         it can be made at an LSN behind a later checkpoint"
+    )]
+    WalNotKept {
+        /// The backup's LSN.
+        lsn: Lsn,
+        /// Where replay would begin.
+        from: Lsn,
+        /// What is not there.
+        at: Lsn,
+    },
+    /// No checkpoint in the source's WAL has the redo pointer that the cluster's state says.
+    #[error("a standby as of {lsn}: no checkpoint in the WAL begins at {redo}, as the last one before should")]
+    NoCheckpoint {
+        /// The backup's LSN.
+        lsn: Lsn,
+        /// The redo pointer.
+        redo: Lsn,
+    },
+    /// A connection string that no line of a configuration file can hold.
+    #[error("primary_conninfo cannot have a line break or a zero byte in it")]
+    ConnInfo,
     /// A tablespace is to be linked that the cluster does not have.
     #[error("backup at {lsn}: there is no tablespace {oid} to be linked elsewhere")]
     NoTablespace {

@@ -16,12 +16,19 @@
 //!
 //! Unpack it into a directory that only the server's user can enter (mode 0700, as the archive's first member says), owned by that user.
 //!
+//! # Standbys
+//!
+//! With [`Options::standby`] the directory is instead that of a standby which has replayed its origin's WAL up to the LSN, and goes on with
+//! it: `standby.signal`, a `backup_label` that names the last checkpoint before, the real WAL from that checkpoint's redo pointer
+//! to the LSN, and a `pg_control` in archive recovery. It answers queries once it has replayed that WAL again, and then asks for
+//! the rest of it: from the server that `primary_conninfo` names, from the start of the segment with the LSN in it on.
+//!
 //! # Tablespaces
 //!
 //! A tablespace's link leads to where the origin keeps it: on the same machine a copy of the link would let two servers write into the same
 //! files. So a tablespace is a plain directory `pg_tblspc/OID` unless [`Options::links`] says where it is to be; then it is a link to
 //! there, and its files are an archive of their own ([`Backup::write_tablespace`]). Servers from 15 on take both for the same, and drop
-//! either. But *archive recovery* (a standby made of such a clone) accepts directories only with `allow_in_place_tablespaces = on`.
+//! either. But *archive recovery* accepts directories only with `allow_in_place_tablespaces = on`, so a standby gets this setting.
 //!
 //! # Example
 //!
@@ -84,6 +91,7 @@ mod layout;
 mod objects;
 mod segment;
 mod source;
+mod standby;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -91,6 +99,6 @@ mod tests;
 mod twophase;
 mod wal;
 
-pub use backup::{Backup, Options};
+pub use backup::{Backup, Options, StandbyOptions};
 pub use error::BackupError;
 pub use source::{DataSource, SourceError};

@@ -43,14 +43,16 @@ struct Writer<'w, 'a, W> {
 
 impl<W: Write> Writer<'_, '_, W> {
     /// An unlogged relation has an init fork. A server that was shut down believes the other forks, which are in no WAL; so its
-    /// main fork is a copy of that one, as after a crash, and it has no others.
+    /// main fork is a copy of that one, as after a crash, and it has no others. One that recovers makes the copy itself.
     fn forks(&mut self, forks: &[(Object, u32)]) -> Result<(), BackupError> {
         let init = forks.iter().find_map(|&(object, blocks)| match object {
             Object::Relation(rel) if rel.fork == Fork::Init => Some((rel, blocks)),
             _ => None,
         });
         if let Some((rel, blocks)) = init {
-            self.relation(rel, blocks, Fork::Main)?;
+            if !self.backup.recovers() {
+                self.relation(rel, blocks, Fork::Main)?;
+            }
             return self.relation(rel, blocks, Fork::Init);
         }
         forks.iter().try_for_each(|&(object, blocks)| match object {

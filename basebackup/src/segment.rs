@@ -1,11 +1,12 @@
-//! The WAL segment that the backup ends in.
+//! The WAL in the backup: the segment that it ends in, or all of it that a standby replays.
 
 use std::io::Write;
 
-use pgdata::Lsn;
 use pgdata::wal::WAL_PAGE_SIZE;
+use pgdata::{CheckPoint, Lsn};
 
 use crate::archive::{Archive, File};
+use crate::standby::read_kept;
 use crate::wal::{History, checkpoint_wal, empty_page};
 use crate::{Backup, BackupError};
 
@@ -15,12 +16,16 @@ const PIECE: u64 = 256 << 10;
 /// Writes the segment with the checkpoint record, and the one behind it if the record goes on there.
 ///
 /// Before the record is the WAL that leads to it, where the source has it, else pages with headers alone; behind it, zeros.
-pub(crate) fn write<W: Write>(backup: &Backup<'_>, archive: &mut Archive<W>) -> Result<(), BackupError> {
+pub(crate) fn write<W: Write>(
+    backup: &Backup<'_>,
+    check_point: &CheckPoint,
+    archive: &mut Archive<W>,
+) -> Result<(), BackupError> {
     let size = backup.identity.segment_size;
     let segno = size.segment_of(backup.place.end);
     let mut file = archive.file(&path(backup, segno), u64::from(size.bytes()))?;
     let prev = write_before(backup, &mut file)?;
-    let wal = checkpoint_wal(backup.identity, backup.place, prev, backup.check_point())
+    let wal = checkpoint_wal(backup.identity, backup.place, prev, check_point)
         .map_err(|source| BackupError::Wal { lsn: backup.lsn(), source })?;
     let room = (size.bytes() - size.offset_of(backup.place.end)) as usize;
     let (here, behind) = wal.split_at(wal.len().min(room));
@@ -30,6 +35,31 @@ pub(crate) fn write<W: Write>(backup: &Backup<'_>, archive: &mut Archive<W>) -> 
     if !behind.is_empty() {
         let mut file = archive.file(&path(backup, segno + 1), u64::from(size.bytes()))?;
         file.write(behind)?;
+        file.fill()?;
+        file.finish()?;
+    }
+    Ok(())
+}
+
+/// Writes the segments from the one with `redo` in it to the one that the backup ends in, as the source has them; zeros behind the
+/// end.
+pub(crate) fn write_history<W: Write>(
+    backup: &Backup<'_>,
+    redo: Lsn,
+    archive: &mut Archive<W>,
+) -> Result<(), BackupError> {
+    let (size, end) = (backup.identity.segment_size, backup.place.end);
+    let mut at = Lsn(redo.0 - u64::from(size.offset_of(redo)));
+    let mut buffer = vec![0; PIECE as usize];
+    while at < end {
+        let mut file = archive.file(&path(backup, size.segment_of(at)), u64::from(size.bytes()))?;
+        let segment_end = Lsn(at.0 + u64::from(size.bytes())).min(end);
+        while at < segment_end {
+            let piece = &mut buffer[..PIECE.min(segment_end.bytes_since(at)) as usize];
+            read_kept(backup.source, end, redo, at, piece)?;
+            file.write(piece)?;
+            at = Lsn(at.0 + piece.len() as u64);
+        }
         file.fill()?;
         file.finish()?;
     }

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use pgdata::wal::{PageHeader, SegmentSize};
 use pgdata::{
-    CheckPoint, ControlFile, Fork, Lsn, PAGE_SIZE, PageKey, PgVersion, RelTag, SlruKind, SlruSegment,
+    CheckPoint, ControlFile, DbState, Fork, Lsn, PAGE_SIZE, PageKey, PgVersion, RelTag, SlruKind, SlruSegment,
     set_page_checksum, tablespace_directory,
 };
 use wal_decoder::{NewRecord, Record, WalIdentity, WalStream, WalWriter, rmgr};
 
 use crate::testing::{Memory, members, page_of};
-use crate::{Backup, BackupError, Options};
+use crate::{Backup, BackupError, Options, StandbyOptions};
 
 const MIB: u64 = 1 << 20;
 const LSN: Lsn = Lsn(3 * MIB + 5000 * 8);
@@ -230,7 +230,7 @@ fn tablespaces_are_directories_unless_they_are_linked_elsewhere() {
     }
 
     let links = BTreeMap::from([(16401, "/some/where".to_owned())]);
-    let backup = Backup::new(&source, &Options { links }).unwrap();
+    let backup = Backup::new(&source, &Options { links, ..Options::default() }).unwrap();
     assert_eq!(Vec::from_iter(backup.tablespaces()), [(16400, None), (16401, Some("/some/where"))]);
     let main = members(&backup.write(Vec::new()).unwrap());
     assert_eq!(content(&main, "pg_tblspc/16401"), b"/some/where");
@@ -249,7 +249,7 @@ fn links_must_fit_the_cluster() {
     let source = Memory::new(PgVersion::V15, LSN).with_blob("pg_tblspc/16400");
     let refused = |oid, target: &str| {
         let links = BTreeMap::from([(oid, target.to_owned())]);
-        Backup::new(&source, &Options { links }).err().expect("an error")
+        Backup::new(&source, &Options { links, ..Options::default() }).err().expect("an error")
     };
     assert!(matches!(refused(16400, "relative"), BackupError::LinkTarget { oid: 16400, .. }));
     assert!(matches!(refused(16401, "/path"), BackupError::NoTablespace { oid: 16401, .. }));
@@ -307,4 +307,95 @@ fn the_same_lsn_gives_the_same_bytes() {
         Backup::new(&source, &Options::default()).unwrap().write(Vec::new()).unwrap()
     };
     assert_eq!(archive(), archive());
+}
+
+/// WAL over two segments: a checkpoint whose redo pointer lies in the first, with a prepared transaction behind that. The source's
+/// state is as it says, and its LSN is the end.
+fn with_checkpoint(version: PgVersion) -> (Memory, Vec<u8>, Lsn) {
+    let mut writer = WalWriter::new(identity(version), Lsn(3 * MIB), Lsn(2 * MIB + 64)).unwrap();
+    let append = |writer: &mut WalWriter, rmid, info, xid, main_data: &[u8]| {
+        writer.append(&NewRecord { xid, info, rmid, main_data }).unwrap()
+    };
+    append(&mut writer, rmgr::RM_LOGICALMSG_ID, 0, 0, &[1; 1000]);
+    let redo = append(&mut writer, rmgr::RM_LOGICALMSG_ID, 0, 0, &[1; 900_000]).start;
+    append(&mut writer, rmgr::RM_XACT_ID, 0x10, 900, &[0; 100]);
+    append(&mut writer, rmgr::RM_LOGICALMSG_ID, 0, 0, &[1; 300_000]);
+    let check_point = CheckPoint { redo, next_xid: 901, time: 77, ..CheckPoint::initial(version) };
+    let record = append(&mut writer, rmgr::RM_XLOG_ID, 0x10, 0, &check_point.to_bytes(version)).start;
+    let end = append(&mut writer, rmgr::RM_LOGICALMSG_ID, 0, 0, &[1; 10]).lsn;
+    let mut source = Memory::new(version, end);
+    source.state.counters = CheckPoint { next_xid: 1000, ..check_point };
+    source.wal = Some((Lsn(3 * MIB), writer.bytes().to_vec()));
+    (source, writer.bytes().to_vec(), record)
+}
+
+fn standby(primary_conninfo: Option<&str>) -> Options {
+    let primary_conninfo = primary_conninfo.map(str::to_owned);
+    Options { standby: Some(StandbyOptions { primary_conninfo }), ..Options::default() }
+}
+
+#[test]
+fn a_standby_has_the_history_from_its_last_checkpoint_on() {
+    for version in PgVersion::ALL {
+        let (mut source, wal, record) = with_checkpoint(version);
+        source.blobs.insert("postgresql.auto.conf".to_owned(), b"a = 1\n".to_vec());
+        let rel = relation(1663, 5, 16384, Fork::Main);
+        source.objects = vec![(rel.into(), 9), (rel.with_fork(Fork::Init).into(), 2)];
+        let members = source.members(&standby(Some("host=a"))).unwrap();
+
+        let mut history = content(&members, SEGMENT).to_vec();
+        history.extend_from_slice(content(&members, "pg_wal/000000010000000000000004"));
+        assert_eq!(history[..wal.len()], wal);
+        assert!(history.len() == 2 << 20 && history[wal.len()..].iter().all(|&byte| byte == 0));
+        let control = ControlFile::parse(content(&members, "global/pg_control")).unwrap();
+        assert_eq!((control.state, control.check_point), (DbState::InArchiveRecovery, record));
+        assert_eq!((control.min_recovery_point, control.min_recovery_point_timeline), (source.lsn, 1));
+        assert_eq!((control.check_point_copy.next_xid, control.check_point_copy.time), (901, 77));
+        let label = String::from_utf8(content(&members, "backup_label").to_vec()).unwrap();
+        let redo = control.check_point_copy.redo;
+        let lines = [
+            format!("START WAL LOCATION: {redo} (file 000000010000000000000003)"),
+            format!("CHECKPOINT LOCATION: {record}"),
+        ];
+        assert_eq!(Vec::from_iter(label.lines().take(2)), lines);
+        assert!(label.contains("\nBACKUP FROM: standby\n"), "{label}");
+        assert_eq!(content(&members, "standby.signal"), b"");
+        assert_eq!(content(&members, "postgresql.auto.conf"), b"a = 1\nprimary_conninfo = 'host=a'\n");
+        assert!(!has(&members, "base/5/16384") && has(&members, "base/5/16384_init"));
+    }
+}
+
+#[test]
+fn a_standby_replays_what_was_prepared_since_the_checkpoint_itself() {
+    let (source, ..) = with_checkpoint(PgVersion::V15);
+    let source = source.with_blob("pg_twophase/00000384").with_blob("pg_twophase/00000383");
+    let members = source.members(&standby(None)).unwrap();
+    assert!(has(&members, "pg_twophase/00000383") && !has(&members, "pg_twophase/00000384"));
+    assert!(has(&source.members(&Options::default()).unwrap(), "pg_twophase/00000384"));
+}
+
+#[test]
+fn a_standby_needs_the_wal_from_the_checkpoint_on() {
+    let refused = |source: &Memory| source.members(&standby(None)).unwrap_err();
+    let (mut source, wal, _) = with_checkpoint(PgVersion::V15);
+    source.wal = Some((Lsn(4 * MIB), wal[1 << 20..].to_vec()));
+    let error = refused(&source);
+    assert!(matches!(error, BackupError::WalNotKept { from, at, .. } if from == at), "{error}");
+    let (mut source, ..) = with_checkpoint(PgVersion::V15);
+    source.lsn = Lsn(source.lsn.0 - 8);
+    assert!(matches!(refused(&source), BackupError::NoRecordEnd { .. }));
+    let (mut source, _, record) = with_checkpoint(PgVersion::V15);
+    source.state.counters.redo = record;
+    assert!(matches!(refused(&source), BackupError::NoCheckpoint { .. }));
+}
+
+#[test]
+fn the_size_is_about_that_of_the_archive() {
+    let (mut source, ..) = with_checkpoint(PgVersion::V15);
+    source.objects = vec![(relation(1663, 5, 16384, Fork::Main).into(), 2000)];
+    for options in [Options::default(), standby(None)] {
+        let backup = Backup::new(&source, &options).unwrap();
+        let (about, size) = (backup.size(), backup.write(Vec::new()).unwrap().len() as u64);
+        assert!(about.abs_diff(size) < size / 20, "{about}, {size}");
+    }
 }

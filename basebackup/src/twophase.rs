@@ -21,6 +21,12 @@ pub(crate) fn check(path: &str, state: &ClusterState, lsn: Lsn) -> Result<(), Ba
     if before { Ok(()) } else { Err(BackupError::PreparedTransaction { lsn, path: path.to_owned(), next_xid }) }
 }
 
+/// The transaction, without its epoch, whose state file this is.
+pub(crate) fn xid(path: &str) -> Option<u32> {
+    let name = path.strip_prefix(DIRECTORY)?;
+    Some(u64::from_str_radix(name, 16).ok()? as u32)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

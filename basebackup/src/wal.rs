@@ -7,7 +7,9 @@ use wal_decoder::{NewRecord, WalError, WalIdentity, WalStream, WalWriter, rmgr};
 use crate::BackupError;
 
 /// `XLOG_CHECKPOINT_SHUTDOWN` of `catalog/pg_control.h`.
-const CHECKPOINT_SHUTDOWN: u8 = 0x00;
+pub(crate) const CHECKPOINT_SHUTDOWN: u8 = 0x00;
+/// `XLOG_CHECKPOINT_ONLINE`.
+pub(crate) const CHECKPOINT_ONLINE: u8 = 0x10;
 
 /// Where the WAL before a backup ends, and where its checkpoint record starts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -87,7 +87,7 @@ fn a_tablespace_linked_elsewhere_and_small_segments() {
 
         let target = dir.join("clone/elsewhere");
         let links = BTreeMap::from([(oid, target.display().to_string())]);
-        let backup = Backup::new(&source, &Options { links })?;
+        let backup = Backup::new(&source, &Options { links, ..Options::default() })?;
         let mut restored = Restored::unpack(cluster.install(), &backup, &dir.join("clone"))?;
         ensure!(std::fs::read_link(restored.data().join(format!("pg_tblspc/{oid}")))? == target);
         restored.start()?;

@@ -139,10 +139,29 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// The cluster whose data directory is `dir/data`, not running: what a backup was unpacked to. It keeps its configuration, but for
+    /// where it listens.
+    ///
+    /// # Errors
+    /// If its files cannot be given to the servers' user, or its configuration cannot be written.
+    pub fn adopt(install: &PgInstall, dir: &Path) -> Result<Cluster> {
+        let user = RunAs::server_user();
+        let (data, sockets) = (dir.join("data"), dir.join("s"));
+        user.make_dir(&sockets)?;
+        user.own_all(dir)?;
+        let (log, tablespaces, port) = (dir.join("log"), TablespaceLink::new(dir)?, free_port()?);
+        let cluster = Cluster { install: install.clone(), data, sockets, log, tablespaces, port, server: None };
+        cluster.append_config(&format!("listen_addresses = '127.0.0.1'\n{}", cluster.place()))?;
+        Ok(cluster)
+    }
+
+    /// The lines of the configuration that say where it listens.
+    fn place(&self) -> String {
+        format!("port = {}\nunix_socket_directories = '{}'\n", self.port, self.sockets.display())
+    }
+
     fn write_config(&self, options: &ClusterOptions) -> Result<()> {
-        let mut text = BASE_CONFIG.to_owned();
-        writeln!(text, "port = {}", self.port)?;
-        writeln!(text, "unix_socket_directories = '{}'", self.sockets.display())?;
+        let mut text = BASE_CONFIG.to_owned() + &self.place();
         for (name, value) in &options.config {
             writeln!(text, "{name} = {value}")?;
         }
@@ -309,6 +328,14 @@ impl Cluster {
         current_lsn(&mut self.connect("postgres")?)
     }
 
+    /// What the running server has logged since it was started.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn log_text(&self) -> Result<String> {
+        self.server.as_ref().context("the server does not run")?.log_text()
+    }
+
     /// The TCP port on the loopback interface.
     #[must_use]
     pub fn port(&self) -> u16 {
@@ -357,9 +384,11 @@ fn free_port() -> Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
-/// Whether the lock file says that the server of this process id accepts connections (its eighth line, as `pg_ctl` reads it).
+/// Whether the lock file says that the server of this process id accepts connections (its eighth line, as `pg_ctl` reads it), be it
+/// as a standby.
 fn is_ready(pid_file: &Path, pid: u32) -> bool {
     let text = fs::read_to_string(pid_file).unwrap_or_default();
     let mut lines = text.lines();
-    lines.next() == Some(&pid.to_string()) && lines.nth(6).is_some_and(|status| status.trim_end() == "ready")
+    lines.next() == Some(&pid.to_string())
+        && lines.nth(6).is_some_and(|status| matches!(status.trim_end(), "ready" | "standby"))
 }

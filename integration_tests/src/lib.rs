@@ -36,6 +36,7 @@ mod stream_source;
 mod tablespaces;
 mod timeline_status;
 mod until;
+mod verify;
 mod waldump;
 pub mod workload;
 

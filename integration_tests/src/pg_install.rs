@@ -89,6 +89,12 @@ impl PgInstall {
         all.clone().find(|program| program.exists()).unwrap_or_else(|| self.bin.join(name))
     }
 
+    /// Whether there is a program of this name in the server's own directory, and so of its version.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.bin.join(name).exists()
+    }
+
     /// One of the programs, to be run as the servers' user, with nothing of the caller's PostgreSQL settings.
     #[must_use]
     pub fn command(&self, program: &str) -> Command {

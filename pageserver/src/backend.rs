@@ -108,7 +108,7 @@ impl Pageserver {
         let at = if args.at == Lsn::MAX { ReadLsn::LATEST } else { ReadLsn::at(args.at) };
         let at = at.checked().map_err(|e| ServiceError::new(SqlState::INVALID_PARAMETER_VALUE, e.to_string()))?;
         let lsn = source.resolve(at)?;
-        basebackup::run(source.timeline, lsn, args.gzip, out)
+        basebackup::run(source.timeline, lsn, args, out)
     }
 
     fn page(&self, args: &PageArgs, out: &mut dyn RowSink) -> Result<String, ServiceError> {

@@ -125,6 +125,31 @@ pub struct BasebackupArgs {
     /// Compress it: on the way, and in the file.
     #[arg(long)]
     pub gzip: bool,
+    #[command(flatten)]
+    pub kind: BackupKind,
+    /// Put a tablespace into this directory, which must be empty or not there yet, with a link to it; once for each. A tablespace
+    /// that is not named becomes a directory within the data directory.
+    #[arg(long, value_name = "OID=DIR", value_parser = parse_tablespace, conflicts_with = "output")]
+    pub tablespace: Vec<(u32, PathBuf)>,
+}
+
+/// What becomes of a backup.
+#[derive(Args, Debug, Default)]
+pub struct BackupKind {
+    /// Make a standby, which goes on with the primary's WAL, instead of a cluster of its own.
+    #[arg(long)]
+    pub standby: bool,
+    /// What the standby's setting primary_conninfo is to be [default: as it was].
+    #[arg(long, value_name = "CONNINFO", requires = "standby")]
+    pub primary_conninfo: Option<String>,
+}
+
+fn parse_tablespace(text: &str) -> Result<(u32, PathBuf), String> {
+    let (oid, dir) = text.split_once('=').ok_or("OID=DIR is expected, as in 16400=/srv/fast")?;
+    let oid =
+        oid.parse().map_err(|error| format!("{oid:?} is no oid ({error}); SELECT oid, spcname FROM pg_tablespace"))?;
+    let dir = PathBuf::from(dir);
+    if dir.is_absolute() { Ok((oid, dir)) } else { Err(format!("{} is not an absolute path", dir.display())) }
 }
 
 /// The same as a query: computes and tools write it like this.
@@ -140,6 +165,11 @@ pub struct BasebackupQuery {
     /// Compress the archive.
     #[arg(long)]
     pub gzip: bool,
+    #[command(flatten)]
+    pub kind: BackupKind,
+    /// Say first, in a notice, about how many bytes the archive will have.
+    #[arg(long)]
+    pub progress: bool,
 }
 
 /// [`Lsn::MAX`] stands for the latest.
@@ -190,6 +220,11 @@ mod tests {
         assert!(parse(&["-o", "file"]).is_ok());
         assert!(parse(&[]).is_err());
         assert!(parse(&["-D", "dir", "-o", "file"]).is_err());
+        assert!(parse(&["-D", "dir", "--tablespace", "16400=/a", "--tablespace", "16401=/b"]).is_ok());
+        assert!(parse(&["-D", "dir", "--tablespace", "16400=a"]).is_err());
+        assert!(parse(&["-o", "file", "--tablespace", "16400=/a"]).is_err());
+        assert!(parse(&["-o", "file", "--standby", "--primary-conninfo", "host=a"]).is_ok());
+        assert!(parse(&["-o", "file", "--primary-conninfo", "host=a"]).is_err());
     }
 
     #[test]

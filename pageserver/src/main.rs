@@ -15,7 +15,9 @@ mod follow;
 mod hexdump;
 mod lock;
 mod logging;
+mod progress;
 mod remote;
+mod restore;
 mod serve;
 mod source;
 mod status;
@@ -33,7 +35,7 @@ fn main() -> ExitCode {
     let result = match &cli.command {
         Command::Serve(args) => serve::run(args),
         Command::Demo(args) => demo::run(args),
-        Command::Basebackup(args) => remote::basebackup(&cli.server, args),
+        Command::Basebackup(args) => restore::run(&cli.server, args),
         Command::Remote(command) => remote::run(&cli.server, command),
     };
     match result {

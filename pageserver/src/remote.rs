@@ -6,15 +6,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use flate2::read::GzDecoder;
 use indicatif::{ProgressBar, ProgressStyle};
 use page_service::{Client, ClientConfig, ClientError, QueryItem, Row};
-use repository::DEFAULT_TENANT;
 
 use crate::attach::{CATCH_UP, CHECKPOINT, COPY, READY};
-use crate::cli::{AttachArgs, BasebackupArgs, PageArgs, RemoteCommand};
+use crate::cli::{AttachArgs, PageArgs, RemoteCommand};
 use crate::hexdump;
-use crate::unpack::{self, CopyReader};
 
 /// Runs a command on the server at `address`.
 pub fn run(address: &str, command: &RemoteCommand) -> Result<()> {
@@ -41,7 +38,7 @@ pub fn connect(address: &str) -> Result<Client> {
 }
 
 /// What the server says, without the word that it is an error: the program's own name stands in front of it.
-fn plain(error: anyhow::Error) -> anyhow::Error {
+pub fn plain(error: anyhow::Error) -> anyhow::Error {
     match error.downcast_ref::<ClientError>() {
         Some(ClientError::Server(said)) => match &said.hint {
             Some(hint) => anyhow!("{}\n{hint}", said.message),
@@ -63,7 +60,7 @@ impl std::fmt::Display for OutputClosed {
 
 impl std::error::Error for OutputClosed {}
 
-fn print(text: &str) -> Result<()> {
+pub fn print(text: &str) -> Result<()> {
     write_out(text.as_bytes())
 }
 
@@ -75,66 +72,8 @@ fn write_out(bytes: &[u8]) -> Result<()> {
     }
 }
 
-/// Makes a data directory, or an archive of one.
-pub fn basebackup(address: &str, args: &BasebackupArgs) -> Result<()> {
-    let mut client = connect(address)?;
-    backup(&mut client, args).map_err(plain)
-}
-
-fn backup(client: &mut Client, args: &BasebackupArgs) -> Result<()> {
-    if let Some(target) = &args.target {
-        unpack::make_target(target)?;
-    }
-    let at = args.at.map_or("latest".to_owned(), |lsn| lsn.to_string());
-    let gzip = if args.gzip { " --gzip" } else { "" };
-    let query = format!("basebackup {DEFAULT_TENANT} {} {at}{gzip}", quote(&args.timeline)?);
-    let bar = ProgressBar::new_spinner();
-    if let Ok(style) = ProgressStyle::with_template("{spinner} receiving {bytes} {bytes_per_sec}") {
-        bar.set_style(style);
-    }
-    let progress = |count| bar.inc(count);
-    let mut copy = CopyReader::new(client.query(&query)?, &progress);
-    let written = store(&mut copy, args);
-    bar.finish_and_clear();
-    // The server's word for what went wrong says more than that the stream broke off.
-    if let Some(error) = copy.error.take() {
-        return Err(error.into());
-    }
-    written?;
-    let lsn =
-        copy.tag.as_deref().and_then(|tag| tag.split(' ').nth(1)).context("the server did not finish the backup")?;
-    match (&args.target, &args.output) {
-        (Some(target), _) => print(&format!(
-            "{} is the cluster as of {lsn}. Start it with: pg_ctl -D {} start -o '-p PORT'\n",
-            target.display(),
-            target.display()
-        )),
-        (None, Some(file)) if file != Path::new("-") => {
-            print(&format!("{} is the cluster as of {lsn}\n", file.display()))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Takes the whole copy, also what follows the archive's end.
-fn store(copy: &mut CopyReader<'_, '_>, args: &BasebackupArgs) -> Result<()> {
-    match (&args.target, &args.output) {
-        (Some(target), _) if args.gzip => unpack::unpack(GzDecoder::new(&mut *copy), target)?,
-        (Some(target), _) => unpack::unpack(&mut *copy, target)?,
-        (None, Some(file)) if file != Path::new("-") => {
-            let context = || format!("cannot write {}", file.display());
-            let mut out = std::fs::File::create_new(file).with_context(context)?;
-            std::io::copy(copy, &mut out).and_then(|_| out.sync_all()).with_context(context)?;
-        }
-        _ => {
-            std::io::copy(copy, &mut std::io::stdout().lock())?;
-        }
-    }
-    std::io::copy(copy, &mut std::io::sink())?;
-    Ok(())
-}
-
-fn quote(word: &str) -> Result<String> {
+/// A word as the server's shell-like queries take it.
+pub fn quote(word: &str) -> Result<String> {
     Ok(shlex::try_quote(word).with_context(|| format!("{word:?} cannot be sent"))?.into_owned())
 }
 

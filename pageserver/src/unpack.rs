@@ -1,87 +1,135 @@
 //! A tar stream becomes a data directory.
 
-use std::fs::{self, DirBuilder};
-use std::io::{self, Read};
-use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::path::{Component, Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
-use page_service::{ClientError, QueryItem, Rows};
+use anyhow::{Context, Result, bail, ensure};
+use tar::EntryType;
 
-/// The bytes of a copy, as something to read from.
-pub struct CopyReader<'a, 'c> {
-    rows: Rows<'c>,
-    piece: Vec<u8>,
-    at: usize,
-    progress: &'a dyn Fn(u64),
-    /// What ended the copy, if it was an error: `Read` has no room for it.
-    pub error: Option<ClientError>,
-    /// The command's tag, once it is done.
-    pub tag: Option<String>,
+/// Files are written in pieces of this many bytes.
+const PIECE: usize = 256 << 10;
+const TABLESPACES: &str = "pg_tblspc";
+
+/// Where an archive is unpacked: a data directory, and directories for tablespaces that lie elsewhere.
+pub struct Target {
+    data: PathBuf,
+    tablespaces: BTreeMap<u32, PathBuf>,
 }
 
-impl<'a, 'c> CopyReader<'a, 'c> {
-    /// `progress` is called with the number of bytes that each piece brings.
-    pub fn new(rows: Rows<'c>, progress: &'a dyn Fn(u64)) -> Self {
-        CopyReader { rows, piece: Vec::new(), at: 0, progress, error: None, tag: None }
+impl Target {
+    /// Makes the directories, or takes them if they are empty.
+    pub fn make(data: &Path, tablespaces: &[(u32, PathBuf)]) -> Result<Target> {
+        let mut map = BTreeMap::new();
+        for (oid, dir) in tablespaces {
+            ensure!(map.insert(*oid, dir.clone()).is_none(), "tablespace {oid} is given two directories");
+        }
+        make_empty(data)?;
+        map.values().try_for_each(|dir| make_empty(dir))?;
+        Ok(Target { data: data.to_owned(), tablespaces: map })
     }
-}
 
-impl Read for CopyReader<'_, '_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.at == self.piece.len() {
-            match self.rows.next() {
-                None => return Ok(0),
-                Some(Ok(QueryItem::Copy(piece))) => {
-                    (self.progress)(piece.len() as u64);
-                    (self.piece, self.at) = (piece, 0);
+    /// Unpacks an archive and makes everything durable.
+    pub fn unpack(&self, stream: impl Read) -> Result<()> {
+        let mut archive = tar::Archive::new(stream);
+        let mut buffer = vec![0; PIECE];
+        let mut seen = BTreeMap::new();
+        for member in archive.entries()? {
+            let mut member = member?;
+            let path = member.path()?.into_owned();
+            let place = self.place(&path)?;
+            let context = || format!("cannot make {}", place.path().display());
+            match (member.header().entry_type(), &place) {
+                (EntryType::Directory, Place::Tablespace(oid, dir)) => {
+                    symlink(dir, self.data.join(TABLESPACES).join(oid.to_string())).with_context(context)?;
+                    seen.insert(*oid, ());
                 }
-                Some(Ok(QueryItem::Complete(tag))) => self.tag = Some(tag),
-                Some(Ok(_)) => {}
-                Some(Err(error)) => {
-                    self.error = Some(error);
-                    return Err(io::Error::other("the server ended the copy"));
+                // The data directory's own member.
+                (EntryType::Directory, Place::In(path)) if path == &self.data => {}
+                (EntryType::Directory, Place::In(path)) => {
+                    DirBuilder::new().mode(0o700).create(path).with_context(context)?;
                 }
+                (EntryType::Regular, Place::In(path)) => {
+                    write_file(&mut member, path, &mut buffer).with_context(context)?;
+                }
+                (kind, _) => bail!("the archive has {} as a {kind:?}, which no data directory has", path.display()),
             }
         }
-        let count = buffer.len().min(self.piece.len() - self.at);
-        buffer[..count].copy_from_slice(&self.piece[self.at..self.at + count]);
-        self.at += count;
-        Ok(count)
+        if let Some(oid) = self.tablespaces.keys().find(|oid| !seen.contains_key(oid)) {
+            bail!("there is no tablespace {oid} to be put elsewhere: SELECT oid, spcname FROM pg_tablespace");
+        }
+        for tree in self.tablespaces.values().chain([&self.data]) {
+            sync_tree(tree).with_context(|| format!("cannot make {} durable", tree.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Where a member belongs.
+    fn place(&self, path: &Path) -> Result<Place> {
+        let mut inside = PathBuf::new();
+        for component in path.components() {
+            match component {
+                Component::Normal(name) => inside.push(name),
+                Component::CurDir => {}
+                _ => bail!("the archive has a member outside of the data directory: {}", path.display()),
+            }
+        }
+        let Ok(rest) = inside.strip_prefix(TABLESPACES) else { return Ok(Place::In(self.data.join(inside))) };
+        let mut rest = rest.components();
+        let oid = rest.next().and_then(|oid| oid.as_os_str().to_str()?.parse::<u32>().ok());
+        match oid.and_then(|oid| Some((oid, self.tablespaces.get(&oid)?))) {
+            None => Ok(Place::In(self.data.join(inside))),
+            Some((oid, dir)) if rest.as_path().as_os_str().is_empty() => Ok(Place::Tablespace(oid, dir.clone())),
+            Some((_, dir)) => Ok(Place::In(dir.join(rest.as_path()))),
+        }
     }
 }
 
-/// Makes the directory, or takes it if it is empty. PostgreSQL insists on nobody else having access to it.
-pub fn make_target(target: &Path) -> Result<()> {
-    match fs::read_dir(target) {
+enum Place {
+    In(PathBuf),
+    /// The directory of a tablespace that lies elsewhere: there.
+    Tablespace(u32, PathBuf),
+}
+
+impl Place {
+    fn path(&self) -> &Path {
+        let (Place::In(path) | Place::Tablespace(_, path)) = self;
+        path
+    }
+}
+
+/// Makes a directory, or takes it if it is empty. PostgreSQL insists on nobody else having access to it.
+fn make_empty(dir: &Path) -> Result<()> {
+    match fs::read_dir(dir) {
         Ok(mut entries) => {
             if entries.next().is_some() {
-                bail!("{} is not empty: choose another directory, or empty it", target.display());
+                bail!("{} is not empty: choose another directory, or empty it", dir.display());
             }
-            fs::set_permissions(target, std::os::unix::fs::PermissionsExt::from_mode(0o700))
-                .with_context(|| format!("cannot close {} to others", target.display()))
+            fs::set_permissions(dir, fs::Permissions::from_mode(0o700))
+                .with_context(|| format!("cannot close {} to others", dir.display()))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => DirBuilder::new()
             .recursive(true)
             .mode(0o700)
-            .create(target)
-            .with_context(|| format!("cannot make {}", target.display())),
-        Err(error) => Err(error).with_context(|| format!("cannot look into {}", target.display())),
+            .create(dir)
+            .with_context(|| format!("cannot make {}", dir.display())),
+        Err(error) => Err(error).with_context(|| format!("cannot look into {}", dir.display())),
     }
 }
 
-/// Unpacks an archive and makes everything durable.
-pub fn unpack(stream: impl Read, target: &Path) -> Result<()> {
-    let mut archive = tar::Archive::new(stream);
-    archive.set_preserve_mtime(false);
-    for member in archive.entries()? {
-        let mut member = member?;
-        let path = member.path()?.display().to_string();
-        if !member.unpack_in(target).with_context(|| format!("cannot unpack {path} into {}", target.display()))? {
-            bail!("the archive has a member outside of the data directory: {path}");
+/// Writes a new file, for its owner alone.
+fn write_file(content: &mut impl Read, path: &Path, buffer: &mut [u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    loop {
+        match content.read(buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => file.write_all(&buffer[..count])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
-    sync_tree(target).with_context(|| format!("cannot make {} durable", target.display()))
 }
 
 fn sync_tree(path: &Path) -> io::Result<()> {
@@ -97,30 +145,59 @@ fn sync_tree(path: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    /// An archive of directories, which end in a slash, and empty files.
+    fn archive(members: &[&str]) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        for path in members {
+            let mut header = tar::Header::new_gnu();
+            header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
+            header.set_entry_type(if path.ends_with('/') { EntryType::Directory } else { EntryType::Regular });
+            header.set_size(0);
+            header.set_cksum();
+            builder.append(&header, io::empty()).expect("in memory");
+        }
+        builder.into_inner().expect("in memory")
+    }
+
     #[test]
     fn a_target_with_something_in_it_is_left_alone() {
         let directory = tempfile::tempdir().expect("temporary directory");
         let target = directory.path().join("a/b");
-        make_target(&target).expect("new");
-        make_target(&target).expect("empty");
+        make_empty(&target).expect("new");
+        make_empty(&target).expect("empty");
         fs::write(target.join("x"), "").expect("written");
-        let refused = make_target(&target).expect_err("not empty");
+        let refused = make_empty(&target).expect_err("not empty");
         assert!(refused.to_string().contains("not empty"), "{refused}");
     }
 
     #[test]
     fn an_archive_cannot_climb_out() {
         let directory = tempfile::tempdir().expect("temporary directory");
-        let target = directory.path().join("data");
-        make_target(&target).expect("new");
-        let mut header = tar::Header::new_gnu();
-        header.as_old_mut().name[..7].copy_from_slice(b"../evil");
-        header.set_size(0);
-        header.set_cksum();
-        let mut builder = tar::Builder::new(Vec::new());
-        builder.append(&header, io::empty()).expect("in memory");
-        let bytes = builder.into_inner().expect("in memory");
-        assert!(unpack(&bytes[..], &target).is_err());
+        let target = Target::make(&directory.path().join("data"), &[]).expect("new");
+        for path in ["../evil", "base/../../evil", "/evil"] {
+            assert!(target.unpack(&archive(&[path])[..]).is_err(), "{path}");
+        }
         assert!(!directory.path().join("evil").exists());
+    }
+
+    #[test]
+    fn a_tablespace_is_put_elsewhere() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let (data, elsewhere) = (directory.path().join("data"), directory.path().join("elsewhere"));
+        let target = Target::make(&data, &[(16400, elsewhere.clone())]).expect("new");
+        let members = ["./", "pg_tblspc/", "pg_tblspc/16400/", "pg_tblspc/16400/PG_15/", "pg_tblspc/16400/PG_15/1"];
+        target
+            .unpack(&archive(&[&members[..], &["pg_tblspc/16401/", "pg_tblspc/16401/2"]].concat())[..])
+            .expect("unpacked");
+        assert_eq!(fs::read_link(data.join("pg_tblspc/16400")).expect("a link"), elsewhere);
+        assert!(elsewhere.join("PG_15/1").is_file() && data.join("pg_tblspc/16401/2").is_file());
+    }
+
+    #[test]
+    fn a_tablespace_that_is_not_there_is_an_error() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let target = Target::make(&directory.path().join("d"), &[(7, directory.path().join("e"))]).expect("new");
+        let error = target.unpack(&archive(&["./"])[..]).expect_err("no tablespace");
+        assert!(error.to_string().contains("no tablespace 7"), "{error}");
     }
 }
