@@ -14,6 +14,8 @@ use crate::{PgInstall, Process, RunAs};
 
 /// How long the server may take until it listens: replaying its WAL included.
 const START: Duration = Duration::from_secs(120);
+/// How long it may take until it ends.
+const END: Duration = Duration::from_secs(60);
 /// What the server prints before its address.
 const LISTENING: &str = "listening on ";
 
@@ -111,6 +113,26 @@ impl Pageserver {
     /// If it does not run.
     pub fn kill9(&mut self) -> Result<()> {
         self.end(Signal::KILL).map(drop)
+    }
+
+    /// Waits until the server ends by itself, and tells how, with what it has logged.
+    ///
+    /// # Errors
+    /// If it does not run or does not end.
+    pub fn ended(&mut self) -> Result<(ExitStatus, String)> {
+        let (server, _) = self.server.as_mut().context("the pageserver does not run")?;
+        let status = server.wait(END)?;
+        let log = server.log_text()?;
+        self.server = None;
+        Ok((status, log))
+    }
+
+    /// The process id.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn id(&self) -> Result<u32> {
+        Ok(self.server.as_ref().context("the pageserver does not run")?.0.id())
     }
 
     /// Where the server listens.

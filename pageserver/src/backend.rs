@@ -11,6 +11,7 @@ use walreceiver::StopHandle;
 
 use crate::cli::{BasebackupQuery, PageArgs, Query, QueryCommand, RemoteCommand};
 use crate::config::Config;
+use crate::fatal::Fatal;
 use crate::follow::{Follower, Source};
 use crate::source::TimelineSource;
 use crate::{attach, basebackup, status};
@@ -26,12 +27,14 @@ pub struct Pageserver {
     /// Why timelines are not followed that should be.
     not_followed: Mutex<BTreeMap<Id, String>>,
     stop: StopHandle,
+    fatal: Fatal,
 }
 
 impl Pageserver {
-    pub fn new(config: Config, repository: Arc<Repository>) -> Self {
+    /// A server that ends by `fatal` if it must.
+    pub fn new(config: Config, repository: Arc<Repository>, fatal: Fatal) -> Self {
         let (followers, not_followed) = (Mutex::default(), Mutex::default());
-        Pageserver { config, repository, followers, not_followed, stop: StopHandle::new() }
+        Pageserver { config, repository, followers, not_followed, stop: StopHandle::new(), fatal }
     }
 
     /// The receivers' threads, by timeline.
@@ -60,7 +63,7 @@ impl Pageserver {
         if self.stop.is_stopped() {
             anyhow::bail!("the server is shutting down");
         }
-        let follower = Follower::start(Arc::clone(timeline), source, &self.config.receiver)?;
+        let follower = Follower::start(Arc::clone(timeline), source, &self.config.receiver, &self.fatal)?;
         followers.insert(timeline.id(), follower);
         Ok(())
     }

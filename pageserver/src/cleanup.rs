@@ -53,13 +53,19 @@ pub fn undo(dir: &Path, source: &Source, config: &ReceiverConfig) {
 }
 
 fn try_undo(dir: &Path, source: &Source, config: &ReceiverConfig) -> Result<()> {
-    // First, so that a crash in between leaves a trace.
-    repository::make_dir(dir)?;
-    source.save(dir)?;
+    // First, so that a crash in between leaves a trace. On a full disk there may be no room for one: the slot goes all the same.
+    if let Err(error) = repository::make_dir(dir).map_err(Into::into).and_then(|()| source.save(dir)) {
+        tracing::warn!(slot = source.slot, error = format!("{error:#}"), "cannot note the slot that is to be dropped");
+    }
     if drop_slot(&source.primary(config)?, &SlotName::new(source.slot.as_str())?)? {
         tracing::info!(slot = source.slot, "dropped the replication slot of an attach that came to nothing");
     }
-    std::fs::remove_dir_all(dir).with_context(|| format!("cannot remove {}", dir.display()))
+    match std::fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", dir.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Drops a slot; `false` if there is none.

@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use pgdata::Lsn;
-use repository::Timeline;
+use repository::{IngestError, Timeline};
 use serde::{Deserialize, Serialize};
 use walreceiver::{
-    BoxError, Outcome, Positions, Primary, ReceiverStatus, SlotName, StopHandle, StreamOptions, WalSink,
+    BoxError, Outcome, Passing, Positions, Primary, ReceiverStatus, SlotName, StopHandle, StreamOptions, WalSink,
 };
 
 use crate::config::ReceiverConfig;
+use crate::fatal::Fatal;
 
 /// The file in a timeline's directory that says whom it follows.
 const FILE_NAME: &str = "primary.json";
@@ -43,8 +44,8 @@ impl Source {
             .mode(0o600)
             .open(&temporary)
             .with_context(|| format!("cannot write {}", temporary.display()))?;
-        file.write_all(&serde_json::to_vec(self)?)?;
-        file.sync_all()?;
+        let written = file.write_all(&serde_json::to_vec(self)?).and_then(|()| file.sync_all());
+        written.with_context(|| format!("cannot write {}", temporary.display()))?;
         fs::rename(&temporary, &path).with_context(|| format!("cannot write {}", path.display()))?;
         fs::File::open(dir)?.sync_all()?;
         Ok(())
@@ -74,8 +75,8 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Starts to follow.
-    pub fn start(timeline: Arc<Timeline>, source: &Source, config: &ReceiverConfig) -> Result<Follower> {
+    /// Starts to follow. What the server cannot survive goes to `fatal`.
+    pub fn start(timeline: Arc<Timeline>, source: &Source, config: &ReceiverConfig, fatal: &Fatal) -> Result<Follower> {
         let primary = source.primary(config)?;
         let info = timeline.info();
         let mut options = StreamOptions::new(info.pg_timeline);
@@ -86,10 +87,13 @@ impl Follower {
         options.receiver_timeout = Duration::from_secs_f64(config.timeout_seconds);
 
         let (status, stop) = (ReceiverStatus::new(), StopHandle::new());
-        let (thread_status, thread_stop) = (status.clone(), stop.clone());
+        let (thread_status, thread_stop, fatal) = (status.clone(), stop.clone(), fatal.clone());
         let thread = std::thread::Builder::new()
             .name(format!("follow {}", timeline.name()))
-            .spawn(move || follow(&timeline, &primary, &options, &thread_stop, &thread_status))
+            .spawn(move || {
+                let mut sink = TimelineSink { timeline: &timeline, fatal: &fatal };
+                follow(&mut sink, &primary, &options, &thread_stop, &thread_status);
+            })
             .context("cannot start the receiver's thread")?;
         Ok(Follower { status, stop, thread: Some(thread) })
     }
@@ -121,10 +125,15 @@ impl Drop for Follower {
     }
 }
 
-fn follow(timeline: &Timeline, primary: &Primary, options: &StreamOptions, stop: &StopHandle, status: &ReceiverStatus) {
-    let name = timeline.name();
-    let mut sink = TimelineSink { timeline };
-    match walreceiver::stream(primary, options, &mut sink, stop, status) {
+fn follow(
+    sink: &mut TimelineSink<'_>,
+    primary: &Primary,
+    options: &StreamOptions,
+    stop: &StopHandle,
+    status: &ReceiverStatus,
+) {
+    let name = sink.timeline.name();
+    match walreceiver::stream(primary, options, sink, stop, status) {
         Ok(Outcome::Stopped) => tracing::info!(name, "no longer following the primary"),
         Ok(Outcome::TimelineEnded(switch)) => tracing::error!(
             name,
@@ -144,6 +153,17 @@ fn follow(timeline: &Timeline, primary: &Primary, options: &StreamOptions, stop:
 /// Hands WAL on to the timeline.
 struct TimelineSink<'a> {
     timeline: &'a Timeline,
+    fatal: &'a Fatal,
+}
+
+impl TimelineSink<'_> {
+    /// What the error means: for the receiver, and for the server.
+    fn judge(&self, error: IngestError) -> BoxError {
+        if error.must_end() {
+            self.fatal.tell(format!("what timeline {} has received may not be on disk: {error}", self.timeline.name()));
+        }
+        if error.may_pass() { Box::new(Passing(error.into())) } else { error.into() }
+    }
 }
 
 impl WalSink for TimelineSink<'_> {
@@ -152,11 +172,11 @@ impl WalSink for TimelineSink<'_> {
     }
 
     fn write(&mut self, lsn: Lsn, wal: &[u8]) -> Result<(), BoxError> {
-        Ok(self.timeline.ingest().write(lsn, wal)?)
+        self.timeline.ingest().write(lsn, wal).map_err(|error| self.judge(error))
     }
 
     fn flush(&mut self) -> Result<Positions, BoxError> {
-        let progress = self.timeline.ingest().flush()?;
+        let progress = self.timeline.ingest().flush().map_err(|error| self.judge(error))?;
         Ok(Positions { written: progress.written, flushed: progress.flushed, applied: progress.applied })
     }
 }

@@ -11,6 +11,7 @@ mod cli;
 mod config;
 mod demo;
 mod engines;
+mod fatal;
 mod follow;
 mod hexdump;
 mod lock;

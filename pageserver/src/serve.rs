@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use page_service::Server;
 use repository::{Options, Repository};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -14,13 +14,14 @@ use crate::backend::Pageserver;
 use crate::cli::ServeArgs;
 use crate::config::Config;
 use crate::engines::ConfiguredEngines;
+use crate::fatal::Fatal;
 use crate::lock::DirectoryLock;
 use crate::{cleanup, logging};
 
 /// How long clients may take over their first messages.
 const STARTUP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Runs until SIGTERM or SIGINT.
+/// Runs until SIGTERM or SIGINT, or until something makes it impossible to go on: that is an error.
 pub fn run(args: &ServeArgs) -> Result<()> {
     let config = Config::load(args)?;
     logging::start(config.log_format);
@@ -41,7 +42,8 @@ pub fn run(args: &ServeArgs) -> Result<()> {
     let repository = Repository::open(&args.data, Box::new(engines.clone()), options)
         .with_context(|| format!("cannot open data directory {}", args.data.display()))?;
     cleanup::unfinished_attaches(&repository, &config.receiver);
-    let pageserver = Arc::new(Pageserver::new(config, repository));
+    let fatal = Fatal::new(signals.handle());
+    let pageserver = Arc::new(Pageserver::new(config, repository, fatal.clone()));
     pageserver.follow_all();
 
     let handle = server.serve(pageserver.clone()).context("cannot start the listener's thread")?;
@@ -51,6 +53,11 @@ pub fn run(args: &ServeArgs) -> Result<()> {
     tracing::info!(?signal, "stopping");
     pageserver.stop();
     handle.shutdown();
+    if let Some(fault) = fatal.fault() {
+        bail!(
+            "stopped, because {fault}; start it again: it goes on from what is on disk, and asks the primary for the rest"
+        );
+    }
     tracing::info!("stopped");
     Ok(())
 }

@@ -136,6 +136,22 @@ pub enum IngestError {
     Stopped(Arc<IngestError>),
 }
 
+impl IngestError {
+    /// Whether the same WAL may be taken later with nobody changing anything here: it could not be written, because the disk is full, say. Nothing
+    /// that was acknowledged is in doubt.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(self, IngestError::Log(WalLogError::Storage(_)))
+    }
+
+    /// Whether the process must end: making WAL durable failed, and what the operating system has dropped then, it does not tell. Opened again, the
+    /// timeline begins with what is on disk.
+    #[must_use]
+    pub fn must_end(&self) -> bool {
+        matches!(self, IngestError::Log(WalLogError::Poisoned(_)))
+    }
+}
+
 /// Why a base backup does not become a timeline.
 #[derive(Debug, thiserror::Error)]
 pub enum AttachTimelineError {

@@ -13,6 +13,12 @@ use crate::tar::TarError;
 /// The error of a sink: whatever its owner needs it to be.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
 
+/// What a [`WalSink`](crate::WalSink) answers if it cannot go on now, but perhaps later with nobody telling it: its disk is full, say. Any other error of a
+/// sink ends the receiver for good.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct Passing(pub BoxError);
+
 /// An ErrorResponse of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerError {
@@ -307,7 +313,8 @@ fn words(source: &Option<Box<ServerError>>) -> String {
 }
 
 impl Error {
-    /// Whether another attempt may succeed with nobody changing anything: the network, a restart of the server, a resource that is taken for now.
+    /// Whether another attempt may succeed with nobody changing anything: the network, a restart of the server, a resource that is taken for now, a
+    /// sink that said so by [`Passing`].
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(
@@ -319,6 +326,6 @@ impl Error {
                 | Error::SlotInUse { .. }
                 | Error::TooManyConnections(_)
                 | Error::Unavailable(_)
-        )
+        ) || matches!(self, Error::Sink(error) if error.is::<Passing>())
     }
 }

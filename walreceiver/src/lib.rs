@@ -82,7 +82,7 @@ mod wire;
 
 pub use backup::base_backup;
 pub use connection::{Connection, SlotInfo, SystemIdentity, TimelineHistory};
-pub use error::{BoxError, Error, ServerError};
+pub use error::{BoxError, Error, Passing, ServerError};
 pub use options::{BackupOptions, StreamOptions};
 pub use primary::{Primary, Verify};
 pub use sink::{BackupEnd, BackupSink, BackupStart, Positions, Tablespace, WalSink};

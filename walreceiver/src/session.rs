@@ -119,10 +119,10 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Streams until something ends it. What was received is then flushed, whatever ended it, unless that was the sink.
+    /// Streams until something ends it. What was received is then flushed, whatever ended it, unless that was the sink and for good.
     pub(crate) fn run(mut self) -> Result<Outcome, Error> {
         let end = if self.at_end { self.timeline_end() } else { self.pump() };
-        if self.unflushed > 0 && !matches!(end, Err(Error::Sink(_))) {
+        if self.unflushed > 0 && !matches!(&end, Err(error @ Error::Sink(_)) if !error.is_transient()) {
             self.flush()?;
         }
         if let Err(Error::Stopped) = end {

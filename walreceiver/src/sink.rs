@@ -125,13 +125,13 @@ pub trait WalSink {
     /// The next bytes of WAL, beginning at `lsn`: contiguous with the call before, or at [`start_lsn`](WalSink::start_lsn) in a new connection.
     ///
     /// # Errors
-    /// Whatever should end the receiver for good.
+    /// Whatever should end the receiver: for good, or for some time if it is [`Passing`](crate::Passing).
     fn write(&mut self, lsn: Lsn, wal: &[u8]) -> Result<(), BoxError>;
 
     /// Makes durable what was written and says how far everything is. A position past the last byte given in this connection counts as that byte's. Called when no more WAL waits in the socket, or after some MiB without such a pause;
     /// also, with nothing new written, before each report to the server: then it should be cheap.
     ///
     /// # Errors
-    /// Whatever should end the receiver for good.
+    /// Whatever should end the receiver: for good, or for some time if it is [`Passing`](crate::Passing).
     fn flush(&mut self) -> Result<Positions, BoxError>;
 }

@@ -9,10 +9,12 @@ use pgdata::Lsn;
 
 use super::{WalLogError, WalReader};
 use crate::manifest::TimelineInfo;
-use crate::storage::{Context, Storage, StorageError, StorageFile, write_all_at};
+use crate::storage::{Context, Storage, StorageError, StorageFile, read_exact_at, write_all_at};
 
 /// How many segment files are kept open for reading.
 const OPEN_FILES: usize = 16;
+/// How much is written again at a time when the log is opened.
+const PIECE: u64 = 1 << 20;
 
 /// The WAL of one timeline on disk.
 ///
@@ -71,8 +73,7 @@ impl WalLog {
         log.end.store(end.0, Ordering::Release);
         if let Some((last, _)) = lengths.last_key_value() {
             let file = log.open_segment(*last)?;
-            // What a crash left in the page cache only must not be told to be durable without being it.
-            file.sync().context("sync", &log.path(*last))?;
+            write_again(&*file, lengths[last], &log.path(*last))?;
             log.storage.sync_dir(dir).context("sync", dir)?;
             log.lock().file = Some((*last, file));
         }
@@ -305,6 +306,20 @@ impl WalLog {
         files.insert(segno, Arc::clone(&file));
         Ok(file)
     }
+}
+
+/// Makes durable what a file holds, whatever happened to it before. A sync alone would not: after one that failed, the kernel takes for clean
+/// what never came to the disk, and goes on reading it from memory.
+fn write_again(file: &dyn StorageFile, length: u64, path: &Path) -> Result<(), StorageError> {
+    let mut buffer = vec![0; length.min(PIECE) as usize];
+    let mut offset = 0;
+    while offset < length {
+        let piece = &mut buffer[..(length - offset).min(PIECE) as usize];
+        read_exact_at(file, piece, offset).context("read", path)?;
+        write_all_at(file, piece, offset).context("write", path)?;
+        offset += piece.len() as u64;
+    }
+    file.sync().context("sync", path)
 }
 
 impl Writer {

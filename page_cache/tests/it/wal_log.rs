@@ -95,6 +95,22 @@ fn after_a_failed_sync_nothing_is_acknowledged() {
     assert!(cache.status().wal_poison.unwrap().contains("cannot sync"));
 }
 
+/// Who reads the file now sees what was never written: the process that comes next must not believe it.
+#[test]
+fn what_a_failed_sync_lost_is_not_taken_for_durable_by_the_next_process() {
+    let (disk, cache, _) = fresh(0);
+    let bytes = bytes_of(300_000, 7);
+    cache.wal().append(cache.wal().end(), &bytes).unwrap();
+    disk.fault_at(disk.steps() + 1, Fault::Fail);
+    assert!(cache.wal().sync().is_err());
+    drop(cache);
+    let again = open(&disk, 0);
+    let safe = again.wal().flushed().bytes_since(again.wal().start()) as usize;
+    assert!(read_all(&again, again.wal().start())[..safe] == bytes[..safe]);
+    let after = open(&disk.after_crash(1), 0);
+    assert!(read_all(&after, after.wal().start())[..safe] == bytes[..safe], "{safe} bytes were told to be durable");
+}
+
 #[test]
 fn a_full_disk_loses_nothing_and_can_be_tried_again() {
     let (disk, cache, _) = fresh(0);
