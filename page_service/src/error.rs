@@ -10,6 +10,10 @@ pub struct SqlState(&'static str);
 impl SqlState {
     /// The connection to the peer broke.
     pub const CONNECTION_FAILURE: SqlState = SqlState("08006");
+    /// The client may not come in, or not in this way.
+    pub const INVALID_AUTHORIZATION: SqlState = SqlState("28000");
+    /// The password is wrong.
+    pub const INVALID_PASSWORD: SqlState = SqlState("28P01");
     /// The peer did not keep to the protocol.
     pub const PROTOCOL_VIOLATION: SqlState = SqlState("08P01");
     /// Understood, and not offered.

@@ -5,6 +5,7 @@
 //! in flight as the client likes, always in the order of the requests.
 //!
 //! - [`messages`]: bytes to messages and back, without sockets.
+//! - [`scram`]: how users prove with a password who they are.
 //! - [`Server`]: a thread for each connection. What it serves, the program says through two traits: [`Backend`] for commands and
 //!   [`PageSource`] for the pages of one timeline. Answers gather in a buffer while more requests are at hand, and a page is written
 //!   straight into that buffer.
@@ -79,13 +80,17 @@ mod client;
 mod error;
 pub mod messages;
 mod observer;
+pub mod scram;
 mod server;
 mod service;
 mod wire;
 
-pub use client::{Client, ClientConfig, ClientError, PageStream, QueryItem, QueryResult, Rows};
+pub use client::{
+    ChannelBinding, Client, ClientConfig, ClientError, ClientTls, PageStream, Password, QueryItem, QueryResult, Rows,
+};
 pub use error::{ServiceError, SqlState};
 pub use messages::{Answer, Header, Operation, ReadLsn, Request, RequestKind, Response, Row, ServerMessage, Version};
 pub use observer::{ConnectionEnd, Observer, Unobserved};
-pub use server::{Config, Server, ServerHandle};
+pub use pgtls::Verify;
+pub use server::{Config, Server, ServerHandle, ServerTls, ServerTlsError};
 pub use service::{Backend, Column, ColumnType, PageSource, RowSink, Value};

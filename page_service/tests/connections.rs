@@ -92,10 +92,10 @@ fn garbage_in_place_of_a_startup_is_refused() {
 
 #[test]
 fn half_a_startup_packet_is_not_waited_for_longer_than_the_timeout() {
-    let server = serve(Config { startup_timeout: Duration::from_millis(50), ..Config::default() });
+    let server = serve(Config { authentication_timeout: Duration::from_millis(50), ..Config::default() });
     let mut raw = Raw::connect(server.local_addr());
     raw.send(&startup(&[("user", "me")])[..9]);
-    assert_eq!(raw.error().message, "the startup packet did not come in time");
+    assert_eq!(raw.error().message, "the client did not finish connecting in time");
     assert_eq!(raw.rest(), b"");
 }
 
@@ -166,6 +166,12 @@ fn shutdown_closes_what_is_open_and_the_address() {
     assert!(stream.page(rel(1), 0, Lsn(8)).is_err());
     drop(silent);
     assert!(Client::connect(address, &client_config()).is_err());
+}
+
+#[test]
+fn beyond_loopback_a_server_wants_users_and_tls() {
+    let error = page_service::Server::bind("0.0.0.0:0", Config::default()).expect_err("refused");
+    assert!(error.to_string().contains("loopback"), "{error}");
 }
 
 /// A server that sends these bytes to whoever connects.

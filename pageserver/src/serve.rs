@@ -32,7 +32,7 @@ pub fn run(args: &ServeArgs) -> Result<()> {
 
     let service = page_service::Config {
         max_connections: config.max_connections,
-        startup_timeout: STARTUP_TIMEOUT,
+        authentication_timeout: STARTUP_TIMEOUT,
         ..page_service::Config::default()
     };
     let server = Server::bind(config.listen, service).with_context(|| format!("cannot listen on {}", config.listen))?;

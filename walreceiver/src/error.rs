@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use pgdata::{Lsn, PgVersion};
@@ -62,14 +61,9 @@ pub enum Error {
     /// The operating system refused the event loop's resources.
     #[error("cannot start the network event loop: {0}")]
     Runtime(#[source] io::Error),
-    /// A root certificate file is not usable.
-    #[error("root certificate file {}: {reason}", path.display())]
-    RootCertificate {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
+    /// The files that TLS needs are not usable.
+    #[error(transparent)]
+    Tls(#[from] pgtls::TlsError),
     /// The server has no TLS and the connection string requires it.
     #[error("{host} does not offer TLS, but sslmode asks for it: turn ssl on at the server, or use sslmode=disable")]
     TlsRefused {

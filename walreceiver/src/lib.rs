@@ -58,10 +58,8 @@
 
 mod backoff;
 mod backup;
-mod binding;
 mod command;
 mod connection;
-mod conninfo;
 mod error;
 mod login;
 mod options;
@@ -77,14 +75,14 @@ mod status;
 mod stop;
 mod stream;
 pub mod tar;
-mod tls;
 mod wire;
 
 pub use backup::base_backup;
 pub use connection::{Connection, SlotInfo, SystemIdentity, TimelineHistory};
 pub use error::{BoxError, Error, Passing, ServerError};
 pub use options::{BackupOptions, StreamOptions};
-pub use primary::{Primary, Verify};
+pub use pgtls::Verify;
+pub use primary::Primary;
 pub use sink::{BackupEnd, BackupSink, BackupStart, Positions, Tablespace, WalSink};
 pub use slot::SlotName;
 pub use status::{ReceiverStatus, State, StatusSnapshot, TimelineSwitch};

@@ -1,35 +1,12 @@
 //! Which server, and how to reach it.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
 
+use pgtls::{TlsWords, Verify};
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, LoadBalanceHosts, SslMode, TargetSessionAttrs};
 
-use crate::conninfo::{self, TlsWords};
 use crate::error::Error;
-
-/// How much of a server's certificate is examined when the connection uses TLS.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub enum Verify {
-    /// Nothing: safe from eavesdroppers only. libpq's `sslmode=require` without a root certificate.
-    #[default]
-    None,
-    /// It is signed by one of these roots. libpq's `verify-ca`, and `require` with a root certificate.
-    Authority(PathBuf),
-    /// It is also made out to the host name of the connection string. libpq's `verify-full`.
-    Full(PathBuf),
-}
-
-impl Verify {
-    /// The file of trusted root certificates (PEM).
-    pub(crate) fn roots(&self) -> Option<&Path> {
-        match self {
-            Verify::None => None,
-            Verify::Authority(path) | Verify::Full(path) => Some(path),
-        }
-    }
-}
 
 /// The server to replicate from: a libpq connection string. Its password is never shown.
 #[derive(Clone)]
@@ -49,7 +26,7 @@ impl Primary {
     /// # Errors
     /// [`Error::Config`] for anything else.
     pub fn parse(conninfo: &str) -> Result<Self, Error> {
-        let (rest, words) = conninfo::split_tls_words(conninfo).map_err(Error::Config)?;
+        let (rest, words) = TlsWords::split(conninfo).map_err(Error::Config)?;
         let config: Config = rest.parse().map_err(|error: tokio_postgres::Error| {
             let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
             Error::Config(cause)

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use pgtls::{Verify, tls_server_end_point};
 use postgres_protocol::message::frontend;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -20,10 +21,8 @@ use tokio_postgres::config::{Host, SslMode, SslNegotiation};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::binding::tls_server_end_point;
 use crate::error::Error;
-use crate::primary::{Primary, Verify};
-use crate::tls;
+use crate::primary::Primary;
 
 /// PostgreSQL's port.
 const DEFAULT_PORT: u16 = 5432;
@@ -161,7 +160,7 @@ async fn negotiate(primary: &Primary, target: &Target, mut stream: TcpStream) ->
             }
         }
     }
-    let tls = tls::client_config(&primary.verify)?;
+    let tls = pgtls::client_config(&primary.verify)?;
     start_tls(target, stream, tls, &primary.verify).await
 }
 

@@ -33,6 +33,32 @@ pub enum ClientError {
     /// The server wants to know who we are; its kind of authentication is not spoken here.
     #[error("the server asks for authentication of kind {0}")]
     Authentication(u32),
+    /// The server asks for a password, and none was given.
+    #[error("the server asks for a password")]
+    PasswordNeeded,
+    /// The server offers no mechanism of authentication that is spoken here.
+    #[error("the server offers no authentication but {0}")]
+    Mechanism(String),
+    /// The exchange of proofs failed: the server may not be the one it seems to be.
+    #[error("the server did not prove that it knows the password: {0}")]
+    Scram(#[source] io::Error),
+    /// Channel binding is required, and cannot be had.
+    #[error(
+        "channel binding is required, but the server does not offer it, or there is no TLS, or its certificate has none"
+    )]
+    NoBinding,
+    /// The server has no TLS, and it is required.
+    #[error("the server does not offer TLS")]
+    NoTls,
+    /// The files that TLS needs are not usable.
+    #[error(transparent)]
+    Tls(#[from] pgtls::TlsError),
+    /// TLS was not agreed on, most often because the server's certificate is not trusted.
+    #[error("TLS: {0}")]
+    Handshake(#[source] io::Error),
+    /// A name that no certificate can be made out to.
+    #[error("{0:?} is not a host name that a certificate could be compared with")]
+    ServerName(String),
     /// The server refused the connection or a command.
     #[error("{0}")]
     Server(ServerMessage),

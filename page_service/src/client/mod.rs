@@ -1,45 +1,25 @@
 //! The client: blocking, one connection.
 
+mod config;
 mod error;
+mod login;
 mod pages;
 mod query;
+mod tls;
 
 use std::io;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::Version;
 use crate::messages::{BackendMessage, frontend, write_startup};
 use crate::wire::Wire;
 
+pub use config::{ChannelBinding, ClientConfig, ClientTls, Password};
 pub use error::ClientError;
 pub use pages::PageStream;
 pub use query::{QueryItem, QueryResult, Rows};
-
-/// How a client connects and how patient it is.
-#[derive(Clone, Debug)]
-pub struct ClientConfig {
-    /// How long to try each address.
-    pub connect_timeout: Duration,
-    /// How long to wait for the server to say something; `None` for as long as it takes, as commands that take long need it.
-    pub read_timeout: Option<Duration>,
-    /// How long sending may stand still because the server does not read.
-    pub write_timeout: Option<Duration>,
-    /// The user's name to give.
-    pub user: String,
-}
-
-impl Default for ClientConfig {
-    fn default() -> Self {
-        ClientConfig {
-            connect_timeout: Duration::from_secs(10),
-            read_timeout: None,
-            write_timeout: Some(Duration::from_secs(60)),
-            user: "pageserver".to_owned(),
-        }
-    }
-}
 
 /// A connection on which commands can be run, or which can become a [`PageStream`].
 #[derive(Debug)]
@@ -53,37 +33,23 @@ impl Client {
     /// Connects to the first address that answers, and waits until the server is ready.
     ///
     /// # Errors
-    /// If no address answers, or the server refuses, wants a password, or does not keep to the protocol.
+    /// If no address answers, or the server refuses, has no TLS or no trusted certificate, wants a password that there is none of, or
+    /// does not keep to the protocol.
     pub fn connect(address: impl ToSocketAddrs, config: &ClientConfig) -> Result<Client, ClientError> {
         let stream = connect_any(address, config.connect_timeout).map_err(ClientError::Connect)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(config.read_timeout.or(Some(config.connect_timeout)))?;
         stream.set_write_timeout(config.write_timeout)?;
-        let mut client = Client { wire: Wire::new(Arc::new(stream)), busy: false };
-        write_startup(&mut client.wire.out, &[("user", &config.user), ("client_encoding", "UTF8")]);
-        client.wire.flush()?;
-        client.await_welcome()?;
-        client.wire.stream().set_read_timeout(config.read_timeout)?;
-        Ok(client)
-    }
-
-    fn await_welcome(&mut self) -> Result<(), ClientError> {
-        loop {
-            let welcome = next_message(&mut self.wire, |message| match message {
-                BackendMessage::Ready => Ok(true),
-                BackendMessage::Authentication(0)
-                | BackendMessage::ParameterStatus { .. }
-                | BackendMessage::KeyData
-                | BackendMessage::NegotiateVersion
-                | BackendMessage::Notice(_) => Ok(false),
-                BackendMessage::Authentication(kind) => Err(ClientError::Authentication(kind)),
-                BackendMessage::Error(error) => Err(ClientError::Server(error)),
-                other => Err(ClientError::Unexpected { got: other.name(), during: "startup" }),
-            })?;
-            if welcome {
-                return Ok(());
-            }
+        let mut wire = Wire::new(Arc::new(stream));
+        if let Some(tls) = &config.tls {
+            tls::negotiate(&mut wire, tls, Instant::now() + config.connect_timeout)?;
         }
+        wire.stream().set_read_timeout(config.read_timeout.or(Some(config.connect_timeout)))?;
+        write_startup(&mut wire.out, &[("user", &config.user), ("client_encoding", "UTF8")]);
+        wire.flush()?;
+        login::log_in(&mut wire, config)?;
+        wire.stream().set_read_timeout(config.read_timeout)?;
+        wire.widen();
+        Ok(Client { wire, busy: false })
     }
 
     /// Sends a command. Its answer is read from the result as it comes.

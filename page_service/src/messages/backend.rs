@@ -4,6 +4,7 @@
 use std::io::Write as _;
 
 use super::Severity;
+use super::backend_message::{AUTHENTICATION_SASL, AUTHENTICATION_SASL_CONTINUE, AUTHENTICATION_SASL_FINAL};
 use super::frame::{Counts, MAX_ROW, frame, infallible, put_cstr, try_frame, with_length};
 use super::response::shortened;
 use crate::{Column, ServiceError, SqlState, Value};
@@ -14,6 +15,31 @@ const MAX_TEXT: usize = 256 << 10;
 /// Appends AuthenticationOk.
 pub fn authentication_ok(out: &mut Vec<u8>) {
     frame(out, b'R', |out| out.extend_from_slice(&0_u32.to_be_bytes()));
+}
+
+/// Appends AuthenticationSASL: the mechanisms that the client may choose from.
+pub fn sasl_mechanisms(out: &mut Vec<u8>, mechanisms: &[&str]) {
+    frame(out, b'R', |out| {
+        out.extend_from_slice(&AUTHENTICATION_SASL.to_be_bytes());
+        mechanisms.iter().for_each(|mechanism| put_cstr(out, mechanism));
+        out.push(0);
+    });
+}
+
+/// Appends AuthenticationSASLContinue.
+pub fn sasl_continue(out: &mut Vec<u8>, data: &str) {
+    frame(out, b'R', |out| {
+        out.extend_from_slice(&AUTHENTICATION_SASL_CONTINUE.to_be_bytes());
+        out.extend_from_slice(data.as_bytes());
+    });
+}
+
+/// Appends AuthenticationSASLFinal.
+pub fn sasl_final(out: &mut Vec<u8>, data: &str) {
+    frame(out, b'R', |out| {
+        out.extend_from_slice(&AUTHENTICATION_SASL_FINAL.to_be_bytes());
+        out.extend_from_slice(data.as_bytes());
+    });
 }
 
 /// Appends ParameterStatus.

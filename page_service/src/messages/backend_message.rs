@@ -98,11 +98,31 @@ impl Row {
     }
 }
 
+/// The kinds of authentication request that this side understands (`libpq/protocol.h`).
+pub(super) const AUTHENTICATION_SASL: u32 = 10;
+pub(super) const AUTHENTICATION_SASL_CONTINUE: u32 = 11;
+pub(super) const AUTHENTICATION_SASL_FINAL: u32 = 12;
+
+/// An authentication request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Authentication<'a> {
+    /// There is nothing more to prove.
+    Ok,
+    /// Prove it by one of these SASL mechanisms.
+    Sasl(Vec<&'a str>),
+    /// The mechanism's next message.
+    SaslContinue(&'a [u8]),
+    /// The mechanism's last message.
+    SaslFinal(&'a [u8]),
+    /// Another kind, by its number.
+    Other(u32),
+}
+
 /// A message from the server.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum BackendMessage<'a> {
-    /// Authentication request; 0 says that there is nothing more to prove.
-    Authentication(u32),
+    /// What the client has to prove, or that there is nothing more to prove.
+    Authentication(Authentication<'a>),
     /// A setting of the server.
     ParameterStatus {
         /// Its name.
@@ -154,11 +174,7 @@ impl<'a> BackendMessage<'a> {
 
     fn read(tag: u8, fields: &mut Fields<'a>) -> Result<Self, FrameError> {
         Ok(match tag {
-            b'R' => {
-                let kind = fields.u32()?;
-                fields.remainder();
-                BackendMessage::Authentication(kind)
-            }
+            b'R' => BackendMessage::Authentication(read_authentication(fields)?),
             b'S' => BackendMessage::ParameterStatus { name: fields.cstr()?, value: fields.cstr()? },
             b'K' => {
                 fields.remainder();
@@ -228,6 +244,27 @@ const fn name_and_limit(tag: u8) -> Option<(&'static str, usize)> {
         b'd' => ("CopyData", MAX_COPY_ANSWER),
         b'c' => ("CopyDone", 0),
         _ => return None,
+    })
+}
+
+fn read_authentication<'a>(fields: &mut Fields<'a>) -> Result<Authentication<'a>, FrameError> {
+    Ok(match fields.u32()? {
+        0 => Authentication::Ok,
+        AUTHENTICATION_SASL => {
+            let mut mechanisms = Vec::new();
+            loop {
+                match fields.cstr()? {
+                    "" => break Authentication::Sasl(mechanisms),
+                    name => mechanisms.push(name),
+                }
+            }
+        }
+        AUTHENTICATION_SASL_CONTINUE => Authentication::SaslContinue(fields.remainder()),
+        AUTHENTICATION_SASL_FINAL => Authentication::SaslFinal(fields.remainder()),
+        other => {
+            fields.remainder();
+            Authentication::Other(other)
+        }
     })
 }
 

@@ -14,7 +14,7 @@ const COPY_DONE: u8 = b'c';
 const COPY_FAIL: u8 = b'f';
 const FLUSH: u8 = b'H';
 const FUNCTION_CALL: u8 = b'F';
-const PASSWORD: u8 = b'p';
+pub(super) const PASSWORD: u8 = b'p';
 pub(super) const QUERY: u8 = b'Q';
 const SYNC: u8 = b'S';
 pub(super) const TERMINATE: u8 = b'X';
@@ -50,7 +50,16 @@ impl<'a> FrontendMessage<'a> {
     /// # Errors
     /// If it is not a message, or one that is too long.
     pub fn parse(bytes: &'a [u8]) -> Result<Option<(FrontendMessage<'a>, usize)>, FrameError> {
-        let Some(frame) = first_frame(bytes, name_and_limit)? else { return Ok(None) };
+        Self::parse_within(bytes, MAX_QUERY)
+    }
+
+    /// The same with a bound for every kind of message, in bytes: the smaller of this one and the kind's own counts.
+    ///
+    /// # Errors
+    /// If it is not a message, or one that is too long.
+    pub fn parse_within(bytes: &'a [u8], most: usize) -> Result<Option<(FrontendMessage<'a>, usize)>, FrameError> {
+        let rule = |tag| name_and_limit(tag).map(|(name, limit)| (name, limit.min(most)));
+        let Some(frame) = first_frame(bytes, rule)? else { return Ok(None) };
         let name = name_and_limit(frame.tag).map_or("message", |(name, _)| name);
         let mut fields = Fields::new(name, frame.body);
         let message = match frame.tag {

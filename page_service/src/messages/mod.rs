@@ -11,15 +11,17 @@ mod frontend_message;
 mod read;
 mod request;
 mod response;
+mod sasl;
 mod startup;
 
-pub use backend_message::{BackendMessage, ColumnInfo, Row, ServerMessage, Severity};
+pub use backend_message::{Authentication, BackendMessage, ColumnInfo, Row, ServerMessage, Severity};
 pub use frame::{FrameError, MAX_ROW};
 pub use frontend_message::{FrontendMessage, MAX_COPY_REQUEST, MAX_QUERY};
 pub use read::{Header, ReadLsn, ReadLsnError};
 pub use request::{Operation, Request, RequestError, RequestKind};
 pub use response::{Answer, Response, ResponseError, write_answer, write_page};
-pub use startup::{MAX_STARTUP, Startup, StartupParameters, write_startup};
+pub use sasl::{MAX_SASL, SaslInitial, parse_sasl_response};
+pub use startup::{MAX_STARTUP, Startup, StartupParameters, write_ssl_request, write_startup};
 
 /// Which form the answers of a page stream have.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

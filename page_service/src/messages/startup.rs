@@ -61,7 +61,15 @@ impl Startup {
     /// # Errors
     /// If it is not a startup packet.
     pub fn parse(bytes: &[u8]) -> Result<Option<(Startup, usize)>, FrameError> {
-        let Some(length) = announced_length(bytes, WHAT, 4, MAX_STARTUP)? else { return Ok(None) };
+        Self::parse_within(bytes, MAX_STARTUP)
+    }
+
+    /// The same with another bound than [`MAX_STARTUP`].
+    ///
+    /// # Errors
+    /// If it is not a startup packet, or a longer one.
+    pub fn parse_within(bytes: &[u8], most: usize) -> Result<Option<(Startup, usize)>, FrameError> {
+        let Some(length) = announced_length(bytes, WHAT, 4, most)? else { return Ok(None) };
         let Some(body) = bytes.get(4..length) else { return Ok(None) };
         Self::parse_body(Fields::new(WHAT, body)).map(|startup| Some((startup, length)))
     }
@@ -97,6 +105,14 @@ fn parse_parameters(fields: &mut Fields<'_>, minor: u16) -> Result<StartupParame
         }
         parameters.push((name.to_owned(), fields.cstr()?.to_owned()));
     }
+}
+
+/// Appends an SSLRequest.
+pub fn write_ssl_request(out: &mut Vec<u8>) {
+    infallible(with_length(out, Counts::Itself, |out| {
+        out.extend_from_slice(&SSL.to_be_bytes());
+        Ok(())
+    }));
 }
 
 /// Appends a StartupMessage of version 3.0.

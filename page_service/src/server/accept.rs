@@ -5,7 +5,6 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -163,9 +162,4 @@ fn guarded(connection: Connection, stream: Arc<TcpStream>) {
 fn is_passing(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, WouldBlock};
     matches!(error.kind(), WouldBlock | Interrupted | ConnectionAborted | ConnectionReset)
-}
-
-/// What is left of a deadline, or nothing.
-pub(super) fn remaining(deadline: std::time::Instant) -> Option<Duration> {
-    deadline.checked_duration_since(std::time::Instant::now()).filter(|left| !left.is_zero())
 }

@@ -1,11 +1,11 @@
 //! One connection from its first byte to its last.
 
 use std::io;
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::accept::remaining;
+use super::authenticate::authenticate;
 use super::{Config, query, startup};
 use crate::messages::{FrameError, FrontendMessage, Severity, backend};
 use crate::wire::Wire;
@@ -39,13 +39,17 @@ pub(super) enum ConnectionError {
     Frame(#[from] FrameError),
     #[error("the client was refused: {0}")]
     Refused(ServiceError),
+    #[error("TLS was not agreed on: {0}")]
+    Tls(io::Error),
+    #[error("the client left while it was connecting")]
+    Left,
 }
 
 impl ConnectionError {
     /// What to tell the client, if it can still hear.
     fn farewell(&self) -> Option<ServiceError> {
         match self {
-            ConnectionError::Socket(_) => None,
+            ConnectionError::Socket(_) | ConnectionError::Tls(_) | ConnectionError::Left => None,
             ConnectionError::Frame(error) => Some(ServiceError::new(SqlState::PROTOCOL_VIOLATION, error.to_string())),
             ConnectionError::Refused(error) => Some(error.clone()),
         }
@@ -69,25 +73,26 @@ impl Connection {
         stream.set_write_timeout(Some(self.config.write_timeout))?;
         let mut wire = Wire::new(stream);
         let result = self.converse(&mut wire);
-        if let Err(Some(farewell)) = result.as_ref().map_err(ConnectionError::farewell) {
-            backend::error(&mut wire.out, Severity::Fatal, &farewell);
-            wire.flush()?;
-            linger(&mut wire)?;
+        if let Err(error) = &result {
+            // The client may be gone, and the first error is the one that counts.
+            let _ = take_leave(&mut wire, error);
         }
         result
     }
 
     fn converse(&self, wire: &mut Wire) -> Result<(), ConnectionError> {
-        let Some(parameters) = startup::receive(wire, self.config.startup_timeout)? else { return Ok(()) };
-        tracing::debug!(id = self.id, peer = %self.peer, user = parameters.get("user"), "connection opened");
+        let deadline = Instant::now() + self.config.authentication_timeout;
+        let Some(parameters) = startup::receive(wire, &self.config, deadline)? else { return Ok(()) };
         self.admit()?;
+        authenticate(wire, &self.config, parameters.get("user"), deadline)?;
+        tracing::debug!(id = self.id, peer = %self.peer, user = parameters.get("user"), "connection opened");
         startup::greet(wire, &parameters, self.id, &self.config)?;
         wire.stream().set_read_timeout(self.config.idle_timeout)?;
+        wire.widen();
         self.serve(wire)
     }
 
-    /// The place where a client will have to prove who it is. Until then everybody may do everything, and only the listener's address
-    /// keeps strangers away.
+    /// Before anything is computed for the client.
     fn admit(&self) -> Result<(), ConnectionError> {
         match self.admission {
             Admission::Serve => Ok(()),
@@ -99,7 +104,7 @@ impl Connection {
     }
 
     fn serve(&self, wire: &mut Wire) -> Result<(), ConnectionError> {
-        while let Some((command, size)) = next_command(wire)? {
+        while let Some((command, size)) = next_command(wire, self.config.max_query_bytes)? {
             wire.consume(size);
             if self.obey(wire, command)? == Next::Close {
                 break;
@@ -114,7 +119,7 @@ impl Connection {
             Command::Extended => {
                 let message = "only simple queries are understood, not the extended query protocol";
                 backend::error(&mut wire.out, Severity::Error, &unsupported(message));
-                if skip_to_sync(wire)? == Next::Close {
+                if skip_to_sync(wire, self.config.max_query_bytes)? == Next::Close {
                     return Ok(Next::Close);
                 }
                 backend::ready(&mut wire.out);
@@ -131,17 +136,26 @@ impl Connection {
     }
 }
 
+/// Tells the client why its connection ends, if it can still hear.
+fn take_leave(wire: &mut Wire, error: &ConnectionError) -> io::Result<()> {
+    if let Some(farewell) = error.farewell() {
+        backend::error(&mut wire.out, Severity::Fatal, &farewell);
+        wire.flush()?;
+    }
+    match error {
+        // After a failed handshake TLS itself has said why.
+        ConnectionError::Frame(_) | ConnectionError::Refused(_) | ConnectionError::Tls(_) => linger(wire),
+        ConnectionError::Socket(_) | ConnectionError::Left => Ok(()),
+    }
+}
+
 /// Ends the sending side and reads on for a moment: if a socket is closed with unread bytes in it, the peer's system throws away
 /// what the peer has not read yet, the reason for closing among it.
 fn linger(wire: &mut Wire) -> io::Result<()> {
-    wire.stream().shutdown(Shutdown::Write)?;
+    wire.shutdown_write()?;
     let deadline = Instant::now() + LINGER;
-    while let Some(left) = remaining(deadline) {
-        wire.stream().set_read_timeout(Some(left))?;
+    while wire.receive_by(deadline)? {
         wire.consume(wire.received().len());
-        if !matches!(wire.receive(), Ok(true)) {
-            break;
-        }
     }
     Ok(())
 }
@@ -162,9 +176,9 @@ enum Command {
 }
 
 /// The next message and its size in the input buffer; what has been written is sent before waiting for it.
-fn next_command(wire: &mut Wire) -> Result<Option<(Command, usize)>, ConnectionError> {
+fn next_command(wire: &mut Wire, most: usize) -> Result<Option<(Command, usize)>, ConnectionError> {
     loop {
-        if let Some((message, size)) = FrontendMessage::parse(wire.received())? {
+        if let Some((message, size)) = FrontendMessage::parse_within(wire.received(), most)? {
             return Command::of(message).map(|command| Some((command, size)));
         }
         wire.flush()?;
@@ -195,8 +209,8 @@ impl Command {
 }
 
 /// After an error in the extended protocol, everything up to the next Sync is passed over.
-fn skip_to_sync(wire: &mut Wire) -> Result<Next, ConnectionError> {
-    while let Some((command, size)) = next_command(wire)? {
+fn skip_to_sync(wire: &mut Wire, most: usize) -> Result<Next, ConnectionError> {
+    while let Some((command, size)) = next_command(wire, most)? {
         wire.consume(size);
         match command {
             Command::Sync => return Ok(Next::GoOn),

@@ -1,11 +1,13 @@
 //! The server: a listener, and a thread for each connection.
 
 mod accept;
+mod authenticate;
 mod connection;
 mod pages;
 mod query;
 mod rows;
 mod startup;
+mod tls;
 mod watch;
 
 use std::io::{self, PipeWriter};
@@ -14,17 +16,32 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::messages::{MAX_QUERY, MAX_STARTUP};
+use crate::scram::Users;
 use crate::{Backend, Observer, Unobserved};
 use accept::Acceptor;
+
+pub use tls::{ServerTls, ServerTlsError};
 
 /// How a server treats its clients.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// How many connections may be open at once; each takes a thread. One more is refused with an error.
     pub max_connections: usize,
-    /// How long a client may take over its startup packets, all in all.
-    pub startup_timeout: Duration,
-    /// How long sending may stand still because the client does not read; then the connection is closed.
+    /// Who may connect, with a password. `None` lets everybody in under any name: then only the address keeps strangers away.
+    pub users: Option<Users>,
+    /// The server's certificate and key. `None` declines TLS.
+    pub tls: Option<ServerTls>,
+    /// Whether connections without TLS are refused.
+    pub require_tls: bool,
+    /// How long a client may take to connect, all in all: TLS, startup packets, and authentication.
+    pub authentication_timeout: Duration,
+    /// The longest startup packet, in bytes. The messages that follow until the client is let in are shorter, and two at most.
+    pub max_startup_bytes: usize,
+    /// The longest query, in bytes. In a page stream, messages have at most [`MAX_COPY_REQUEST`](crate::messages::MAX_COPY_REQUEST) bytes.
+    pub max_query_bytes: usize,
+    /// How long sending may stand still because the client does not read; then the connection is closed. It is also closed if the client
+    /// keeps reading so slowly that one buffer is not sent in twice this time.
     pub write_timeout: Duration,
     /// How long a connection may be idle; `None` for as long as it likes.
     pub idle_timeout: Option<Duration>,
@@ -38,7 +55,12 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             max_connections: 500,
-            startup_timeout: Duration::from_secs(10),
+            users: None,
+            tls: None,
+            require_tls: false,
+            authentication_timeout: Duration::from_secs(10),
+            max_startup_bytes: MAX_STARTUP,
+            max_query_bytes: MAX_QUERY,
             write_timeout: Duration::from_secs(300),
             idle_timeout: None,
             server_version: concat!("15.0 (pageserver ", env!("CARGO_PKG_VERSION"), ")").to_owned(),
@@ -48,8 +70,6 @@ impl Default for Config {
 }
 
 /// A bound listener that does not serve yet.
-///
-/// Whoever can reach the address may connect under any name: there is no authentication, so the address should be a loopback one.
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
@@ -61,9 +81,15 @@ impl Server {
     /// Binds the first of the addresses that can be bound. Port 0 lets the system choose.
     ///
     /// # Errors
-    /// If none can be bound.
+    /// If none can be bound. If the address is not a loopback one and the configuration has no users or does not require TLS.
     pub fn bind(address: impl ToSocketAddrs, config: Config) -> io::Result<Server> {
-        let listener = TcpListener::bind(address)?;
+        let addresses: Vec<_> = address.to_socket_addrs()?.collect();
+        let is_safe = config.users.is_some() && config.tls.is_some() && config.require_tls;
+        if let Some(exposed) = addresses.iter().find(|address| !address.ip().is_loopback() && !is_safe) {
+            let message = format!("{exposed} is not a loopback address: that takes users, and TLS for everybody");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        let listener = TcpListener::bind(&addresses[..])?;
         let address = listener.local_addr()?;
         // The accept loop waits in poll(2); a connection that is gone again when it accepts must not block it.
         listener.set_nonblocking(true)?;

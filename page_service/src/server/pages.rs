@@ -5,8 +5,8 @@ use pgdata::{PAGE_SIZE, SlruKind};
 use super::connection::{ConnectionError, Next};
 use super::watch::Watch;
 use crate::messages::{
-    Answer, FrontendMessage, Header, Operation, ReadLsn, Request, RequestError, RequestKind, Severity, Version,
-    backend, write_answer, write_page,
+    Answer, FrontendMessage, Header, MAX_COPY_REQUEST, Operation, ReadLsn, Request, RequestError, RequestKind,
+    Severity, Version, backend, write_answer, write_page,
 };
 use crate::wire::Wire;
 use crate::{Observer, PageSource, ServiceError, SqlState};
@@ -37,7 +37,7 @@ pub(super) fn serve(
     backend::copy_both(&mut wire.out);
     let mut watch = Watch::new(observer);
     loop {
-        let Some((message, size)) = FrontendMessage::parse(wire.received())? else {
+        let Some((message, size)) = FrontendMessage::parse_within(wire.received(), MAX_COPY_REQUEST)? else {
             wire.flush()?;
             if !wire.receive()? {
                 return Ok(Next::Close);

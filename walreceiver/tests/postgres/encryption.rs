@@ -63,7 +63,7 @@ fn refuses_a_certificate_that_is_not_trusted() {
         assert!(matches!(error, Error::CertificateRejected { .. }), "{host} {more}: {error:?}");
     }
     let error = connect(&cluster, BY_NAME, "sslmode=require sslrootcert=/nonexistent").err().unwrap();
-    assert!(matches!(error, Error::RootCertificate { .. }), "{error:?}");
+    assert!(matches!(error, Error::Tls(_)), "{error:?}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! TLS: the configuration for one way of examining the server's certificate.
+//! A client's configuration for one way of examining the server's certificate.
 
 use std::sync::Arc;
 
@@ -11,19 +11,17 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use crate::error::Error;
-use crate::primary::Verify;
+use crate::{ALPN, TlsError, Verify};
 
-/// The protocol name that PostgreSQL 17 and later ask for with `sslnegotiation=direct`.
-const ALPN: &[u8] = b"postgresql";
-
-/// What a TLS connection needs.
-pub(crate) fn client_config(verify: &Verify) -> Result<Arc<ClientConfig>, Error> {
+/// What a client's TLS connection needs.
+///
+/// # Errors
+/// If the file of root certificates is not usable.
+pub fn client_config(verify: &Verify) -> Result<Arc<ClientConfig>, TlsError> {
     let provider = Arc::new(ring::default_provider());
     let verifier = Arc::new(Verifier::new(verify, &provider)?);
     let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Error::Config(format!("TLS: {error}")))?
+        .with_safe_default_protocol_versions()?
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
@@ -47,11 +45,11 @@ struct Trust {
 }
 
 impl Verifier {
-    fn new(verify: &Verify, provider: &Arc<CryptoProvider>) -> Result<Self, Error> {
+    fn new(verify: &Verify, provider: &Arc<CryptoProvider>) -> Result<Self, TlsError> {
         let Some(path) = verify.roots() else {
             return Ok(Verifier { provider: provider.clone(), trust: None });
         };
-        let bad = |reason: String| Error::RootCertificate { path: path.to_owned(), reason };
+        let bad = |reason: String| TlsError::RootCertificate { path: path.to_owned(), reason };
         let roots = CertificateDer::pem_file_iter(path)
             .and_then(Iterator::collect::<Result<Vec<_>, _>>)
             .map_err(|error| bad(error.to_string()))?;

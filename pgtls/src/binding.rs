@@ -25,7 +25,8 @@ enum Hash {
 }
 
 /// The binding data for a certificate in DER; `None` where the RFC defines none (as for Ed25519 and RSA-PSS), so that SCRAM goes without binding.
-pub(crate) fn tls_server_end_point(certificate: &[u8]) -> Option<Vec<u8>> {
+#[must_use]
+pub fn tls_server_end_point(certificate: &[u8]) -> Option<Vec<u8>> {
     let algorithm = signature_algorithm(certificate)?;
     let (_, hash) = ALGORITHMS.iter().find(|(oid, _)| *oid == algorithm)?;
     Some(match hash {

@@ -1,12 +1,13 @@
-//! Takes out of a connection string what `tokio_postgres::Config` does not know: `sslrootcert`, and the `sslmode`s that examine the certificate.
+//! What a connection string says about the examination of certificates: `sslrootcert`, and the `sslmode`s that need it.
 
 use std::path::PathBuf;
 
-use crate::primary::Verify;
+use crate::Verify;
 
-/// The words that were taken out.
+/// The words of a connection string that `tokio_postgres::Config` does not know: `sslrootcert=FILE`, `sslmode=verify-ca` and
+/// `sslmode=verify-full`.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct TlsWords {
+pub struct TlsWords {
     /// `verify-ca` or `verify-full`.
     verify: Option<VerifyMode>,
     root: Option<String>,
@@ -19,13 +20,29 @@ enum VerifyMode {
 }
 
 impl TlsWords {
+    /// Takes these words out of a connection string of either form, and answers with what is left and with them.
+    ///
+    /// # Errors
+    /// If the string is not of the form `key=value key=value …`, or its percent-encoding is wrong.
+    pub fn split(conninfo: &str) -> Result<(String, TlsWords), String> {
+        if conninfo.starts_with("postgres://") || conninfo.starts_with("postgresql://") {
+            split_url(conninfo)
+        } else {
+            split_pairs(conninfo)
+        }
+    }
+
     /// Whether the words allow no plain connection.
-    pub(crate) fn requires_tls(&self) -> bool {
+    #[must_use]
+    pub fn requires_tls(&self) -> bool {
         self.verify.is_some()
     }
 
     /// What is to be examined.
-    pub(crate) fn verify(&self) -> Result<Verify, String> {
+    ///
+    /// # Errors
+    /// If there is no `sslrootcert` to examine with.
+    pub fn verify(&self) -> Result<Verify, String> {
         let root = self.root.as_ref().map(PathBuf::from);
         match (self.verify, root) {
             (None, None) => Ok(Verify::None),
@@ -44,15 +61,6 @@ impl TlsWords {
             _ => return false,
         }
         true
-    }
-}
-
-/// The connection string without those words, and the words.
-pub(crate) fn split_tls_words(conninfo: &str) -> Result<(String, TlsWords), String> {
-    if conninfo.starts_with("postgres://") || conninfo.starts_with("postgresql://") {
-        split_url(conninfo)
-    } else {
-        split_pairs(conninfo)
     }
 }
 
@@ -129,7 +137,7 @@ mod tests {
     use super::*;
 
     fn verify(conninfo: &str) -> (String, Verify) {
-        let (rest, words) = split_tls_words(conninfo).unwrap();
+        let (rest, words) = TlsWords::split(conninfo).unwrap();
         (rest.trim_end().to_owned(), words.verify().unwrap())
     }
 
@@ -155,8 +163,8 @@ mod tests {
     #[test]
     fn refuses_what_is_incomplete() {
         for text in ["host", "host='a", "postgres://a?sslrootcert=%4", "postgres://a?sslrootcert=%zz"] {
-            assert!(split_tls_words(text).is_err(), "{text:?}");
+            assert!(TlsWords::split(text).is_err(), "{text:?}");
         }
-        assert!(split_tls_words("sslmode=verify-full").unwrap().1.verify().is_err());
+        assert!(TlsWords::split("sslmode=verify-full").unwrap().1.verify().is_err());
     }
 }
