@@ -7,8 +7,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::RunAs;
 use crate::pg_install::run;
+use crate::{RunAs, until};
 
 /// A mounted file system that belongs to the servers' user. Dropping this takes it away, with all that is in it.
 #[derive(Debug)]
@@ -56,6 +56,17 @@ impl Mount {
     pub fn again(image: &Path, point: &Path) -> Result<Mount> {
         run(Command::new("mount").args(["-o", "loop"]).arg(image).arg(point))?;
         Ok(Mount { point: point.to_owned() })
+    }
+
+    /// Takes it away, once nobody uses it any more.
+    ///
+    /// # Errors
+    /// If that does not come.
+    pub fn unmount(self) -> Result<()> {
+        until("nobody uses the file system", || Ok(run(Command::new("umount").arg(&self.point)).ok().map(drop)))?;
+        // What Drop does is done.
+        std::mem::forget(self);
+        Ok(())
     }
 
     /// Where it is.

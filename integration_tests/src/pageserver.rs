@@ -79,13 +79,27 @@ impl Pageserver {
     /// # Errors
     /// If it does not come up.
     pub fn start(&mut self) -> Result<()> {
-        ensure!(self.server.is_none(), "the pageserver runs already");
-        let mut command = self.command();
-        command.arg("serve").arg("-D").arg(&self.dir).args(["--listen", "127.0.0.1:0"]);
-        let mut server = Process::start("the pageserver", &mut command, &self.log)?;
+        let mut server = self.spawn()?;
         let address = server.wait_until("listening", START, |server| Ok(address_in(&server.log_text()?)))?;
         self.server = Some((server, address));
         Ok(())
+    }
+
+    /// Starts the server and kills it after some time, wherever it is by then: reading its WAL, or long at work.
+    ///
+    /// # Errors
+    /// If it cannot be started, or has ended by itself.
+    pub fn start_and_kill9(&mut self, after: Duration) -> Result<()> {
+        let server = self.spawn()?;
+        std::thread::sleep(after);
+        server.end_by(Signal::KILL).map(drop)
+    }
+
+    fn spawn(&self) -> Result<Process> {
+        ensure!(self.server.is_none(), "the pageserver runs already");
+        let mut command = self.command();
+        command.arg("serve").arg("-D").arg(&self.dir).args(["--listen", "127.0.0.1:0"]);
+        Process::start("the pageserver", &mut command, &self.log)
     }
 
     fn end(&mut self, signal: Signal) -> Result<ExitStatus> {

@@ -30,7 +30,7 @@ fn the_server_ends_and_goes_on_from_what_is_on_disk() {
 
         // What the primary may have forgotten must be there without it, and not in memory only.
         ballast.drop_it()?;
-        drop(disk);
+        disk.unmount()?;
         let _disk = Mount::again(&image, &point)?;
         lab.relay.refuse(true);
         lab.pageserver.start()?;
