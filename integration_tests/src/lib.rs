@@ -29,6 +29,7 @@ mod mount;
 mod pageserver;
 mod pg_install;
 mod process;
+pub mod program;
 mod relay;
 mod run_as;
 mod scratch;

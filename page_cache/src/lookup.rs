@@ -127,12 +127,18 @@ impl PageCache {
         self.find(key, lsn, page)
     }
 
+    /// How many records [`PageCache::lookup`] answers with.
+    ///
+    /// # Errors
+    /// As [`PageCache::lookup`], but for damage, which this does not see.
+    pub fn pending_records(&self, key: PageKey, lsn: Lsn) -> Result<usize, LookupError> {
+        self.check_lsn(lsn)?;
+        let trail = self.read_state().index.trail(key, lsn);
+        Ok(trail.map_err(|error| trail_error(key, lsn, error))?.records.len())
+    }
+
     fn find(&self, key: PageKey, lsn: Lsn, page: &mut Page) -> Result<Lookup, LookupError> {
-        let (named, base, found) = self.plan(key, lsn).map_err(|error| match error {
-            TrailError::NoObject => LookupError::NoObject { object: key.object, lsn },
-            TrailError::Beyond { size } => LookupError::Beyond { key, lsn, size },
-            TrailError::NoBase { key: changed, record } => LookupError::NoBase { key, lsn, changed, record },
-        })?;
+        let (named, base, found) = self.plan(key, lsn).map_err(|error| trail_error(key, lsn, error))?;
         let base = match base {
             PlanBase::Replaced => Base::None,
             PlanBase::Other(key, lsn) => Base::Other { key, lsn },
@@ -169,5 +175,13 @@ impl PageCache {
                 Ok(RecordBytes::owned(place.lsn, bytes))
             }
         }
+    }
+}
+
+fn trail_error(key: PageKey, lsn: Lsn, error: TrailError) -> LookupError {
+    match error {
+        TrailError::NoObject => LookupError::NoObject { object: key.object, lsn },
+        TrailError::Beyond { size } => LookupError::Beyond { key, lsn, size },
+        TrailError::NoBase { key: changed, record } => LookupError::NoBase { key, lsn, changed, record },
     }
 }

@@ -14,10 +14,11 @@ use crate::config::Config;
 use crate::fatal::Fatal;
 use crate::follow::{Follower, Source};
 use crate::source::TimelineSource;
-use crate::{attach, basebackup, status};
+use crate::{attach, basebackup, pages, status};
 
 /// The words that a command can begin with.
-const COMMANDS: [&str; 7] = ["attach", "status", "page", "basebackup", "pagestream_v2", "pagestream_v3", "help"];
+const COMMANDS: [&str; 8] =
+    ["attach", "status", "page", "pages", "basebackup", "pagestream_v2", "pagestream_v3", "help"];
 
 /// The running server's state, shared by all connections.
 pub struct Pageserver {
@@ -163,6 +164,9 @@ impl Backend for Pageserver {
             QueryCommand::Remote(RemoteCommand::Attach(args)) => attach::run(self, &args, out),
             QueryCommand::Remote(RemoteCommand::Status) => status::run(self, out),
             QueryCommand::Remote(RemoteCommand::Page(args)) => self.page(&args, out),
+            QueryCommand::Remote(RemoteCommand::Pages(args)) => {
+                pages::run(&self.source(DEFAULT_TENANT, &args.timeline)?, &args, out)
+            }
         }
     }
 }

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use pgdata::{Fork, Lsn, RelTag};
 
+use crate::bench::BenchCommand;
+
 /// The address that `serve` listens on and the other commands connect to unless told otherwise.
 pub const DEFAULT_ADDRESS: &str = "127.0.0.1:6400";
 
@@ -28,6 +30,11 @@ pub enum Command {
     Demo(DemoArgs),
     /// Make a data directory of a timeline as of an LSN: stock PostgreSQL starts from it at once, as a cluster of its own.
     Basebackup(BasebackupArgs),
+    /// Measure how fast this is here, next to what the machine can do at most.
+    Bench {
+        #[command(subcommand)]
+        command: BenchCommand,
+    },
     #[command(flatten)]
     Remote(RemoteCommand),
 }
@@ -76,6 +83,8 @@ pub enum RemoteCommand {
     Status,
     /// Read one page of a relation as of an LSN.
     Page(PageArgs),
+    /// List some pages of relations, at random, with how many records have to be applied to make them.
+    Pages(PagesArgs),
 }
 
 #[derive(Args, Debug)]
@@ -107,6 +116,24 @@ pub struct PageArgs {
     /// Write the 8192 bytes to this file instead of printing them ("-": standard output).
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub struct PagesArgs {
+    /// The timeline's name or id.
+    pub timeline: String,
+    /// Pages of this relation's main fork only [default: of all relations].
+    #[arg(long, value_name = "SPC/DB/REL")]
+    pub relation: Option<RelTag>,
+    /// Pages that need exactly so many records only.
+    #[arg(long, value_name = "N")]
+    pub records: Option<u32>,
+    /// So many pages at most.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub limit: u32,
+    /// As of this LSN, waited for if it has not arrived yet [default: the latest].
+    #[arg(long, value_name = "LSN")]
+    pub at: Option<Lsn>,
 }
 
 #[derive(Args, Debug)]

@@ -6,8 +6,10 @@
 mod attach;
 mod backend;
 mod basebackup;
+mod bench;
 mod cleanup;
 mod cli;
+mod companion;
 mod config;
 mod demo;
 mod engines;
@@ -16,6 +18,7 @@ mod follow;
 mod hexdump;
 mod lock;
 mod logging;
+mod pages;
 mod progress;
 mod remote;
 mod restore;
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Basebackup(args) => restore::run(&cli.server, args),
+        Command::Bench { command } => bench::run(&cli.server, command),
         Command::Remote(command) => remote::run(&cli.server, command),
     };
     match result {

@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use page_service::{Client, ClientConfig, ClientError, QueryItem, Row};
 
 use crate::attach::{CATCH_UP, CHECKPOINT, COPY, READY};
-use crate::cli::{AttachArgs, PageArgs, RemoteCommand};
+use crate::cli::{AttachArgs, PageArgs, PagesArgs, RemoteCommand};
 use crate::hexdump;
 
 /// Runs a command on the server at `address`.
@@ -20,6 +20,7 @@ pub fn run(address: &str, command: &RemoteCommand) -> Result<()> {
         RemoteCommand::Attach(args) => attach(&mut client, args),
         RemoteCommand::Status => status(&mut client),
         RemoteCommand::Page(args) => page(&mut client, args),
+        RemoteCommand::Pages(args) => pages(&mut client, args),
     }
     .map_err(plain)
 }
@@ -60,6 +61,7 @@ impl std::fmt::Display for OutputClosed {
 
 impl std::error::Error for OutputClosed {}
 
+/// Prints to standard output.
 pub fn print(text: &str) -> Result<()> {
     write_out(text.as_bytes())
 }
@@ -159,6 +161,27 @@ fn status(client: &mut Client) -> Result<()> {
                 writeln!(text, "{:width$}  {value}", column.name)?;
             }
         }
+    }
+    print(&text)
+}
+
+/// A line for each page.
+fn pages(client: &mut Client, args: &PagesArgs) -> Result<()> {
+    let mut query = format!("pages {} --limit {}", quote(&args.timeline)?, args.limit);
+    if let Some(relation) = args.relation {
+        write!(query, " --relation {relation}")?;
+    }
+    if let Some(records) = args.records {
+        write!(query, " --records {records}")?;
+    }
+    if let Some(lsn) = args.at {
+        write!(query, " --at {lsn}")?;
+    }
+    let result = client.query_all(&query)?;
+    let mut text = String::new();
+    for row in &result.rows {
+        let value = |column| row.text(column).unwrap_or_default();
+        writeln!(text, "{:20} {:4} {:>10}  {:>6} records", value(1), value(2), value(3), value(4))?;
     }
     print(&text)
 }

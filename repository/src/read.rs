@@ -45,6 +45,14 @@ impl Timeline {
         Ok(())
     }
 
+    /// How many records have to be applied to make a page.
+    ///
+    /// # Errors
+    /// If `lsn` cannot be read at, or there is no such page.
+    pub fn pending_records(&self, rel: RelTag, block: u32, lsn: Lsn) -> Result<usize, ReadError> {
+        Ok(self.cache.pending_records(PageKey::relation(rel, block), lsn)?)
+    }
+
     /// Goes down through copied databases to a base, and up again with the records of each.
     fn make_page(&self, key: PageKey, lsn: Lsn, page: &mut Page) -> Result<(), ReadError> {
         let mut above: Vec<Lookup> = Vec::new();

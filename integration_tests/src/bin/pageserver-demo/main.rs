@@ -6,22 +6,16 @@
 #![forbid(unsafe_code)]
 
 mod account;
-mod install;
-mod interrupt;
 mod proof;
-mod scratch;
 mod story;
 mod timing;
 mod work;
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-
-use crate::interrupt::Interrupt;
-use crate::scratch::Scratch;
+use integration_tests::program;
 
 /// A whole run on a temporary PostgreSQL: attach, workload, reads in the past, proof. It is started by `pageserver demo`.
 #[derive(Parser, Debug)]
@@ -38,42 +32,7 @@ pub struct Args {
     keep: bool,
 }
 
-/// Prints a line. That nobody reads any more (`| head`) is no reason to stop without cleaning up.
-pub fn say(line: &str) {
-    writeln!(std::io::stdout(), "{line}").ok();
-}
-
 fn main() -> ExitCode {
     let args = Args::parse();
-    let mut scratch = None;
-    let outcome = Interrupt::watch().and_then(|interrupt| {
-        let told = story::tell(&args, &interrupt, &mut scratch);
-        told.map_err(|error| if interrupt.came() { interrupt::Interrupted.into() } else { error })
-    });
-    // The servers have ended by now, so that their files can go.
-    match outcome {
-        Ok(()) => {
-            finish(scratch, args.keep);
-            ExitCode::SUCCESS
-        }
-        Err(error) if error.is::<interrupt::Interrupted>() => {
-            finish(scratch, args.keep);
-            eprintln!("pageserver-demo: {error}");
-            ExitCode::from(130)
-        }
-        Err(error) => {
-            finish(scratch, true);
-            eprintln!("pageserver-demo: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn finish(scratch: Option<Scratch>, keep: bool) {
-    let Some(scratch) = scratch else { return };
-    if keep {
-        say(&format!("\nThe data directories and logs are kept in {}", scratch.keep().display()));
-    } else {
-        scratch.remove();
-    }
+    program::run("pageserver-demo", args.keep, |interrupt, dir| story::tell(&args, interrupt, dir))
 }

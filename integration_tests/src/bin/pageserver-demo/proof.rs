@@ -4,10 +4,9 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use integration_tests::program::{Interrupt, say};
 use integration_tests::{Cluster, Comparison, DataFiles, Report, Standby, StreamSource, WalDump};
 
-use crate::interrupt::Interrupt;
-use crate::say;
 use crate::work::Moment;
 
 /// What was compared, all moments together.

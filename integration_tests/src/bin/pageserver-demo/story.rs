@@ -1,20 +1,18 @@
 //! The demo from its first step to its last.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use integration_tests::program::{Interrupt, WorkDir, find_install, reachable, say};
 use integration_tests::{Cluster, ClusterOptions, PageSource, Pageserver, PgInstall, Relay, RunAs, StreamSource, run};
 use page_service::{Client as PageClient, ClientConfig};
 use pgdata::{Lsn, PAGE_SIZE, RelTag, page_lsn};
 
-use crate::interrupt::Interrupt;
 use crate::proof::{self, Proof};
-use crate::scratch::Scratch;
 use crate::timing::{self, Timing};
 use crate::work::{Bench, Lag, Moment, note};
-use crate::{Args, account, install, say};
+use crate::{Args, account};
 
 /// The name of the timeline.
 const TIMELINE: &str = "main";
@@ -34,12 +32,12 @@ struct Stage {
 }
 
 /// Runs everything; the servers have ended when this returns. The directory is handed out as soon as there is one.
-pub fn tell(args: &Args, interrupt: &Interrupt, scratch: &mut Option<Scratch>) -> Result<()> {
+pub fn tell(args: &Args, interrupt: &Interrupt, scratch: &mut Option<WorkDir>) -> Result<()> {
     let start = Instant::now();
-    let install = install::find(args.pg_bin.as_deref())?;
+    let install = find_install(args.pg_bin.as_deref())?;
     let user = RunAs::find()?;
     ensure!(args.pageserver.is_file(), "there is no program {}", args.pageserver.display());
-    let dir = scratch.insert(Scratch::new(user)?).path().to_owned();
+    let dir = scratch.insert(WorkDir::new("pageserver-demo", user)?).path().to_owned();
     let binary = reachable(&args.pageserver, &dir, user)?;
 
     let primary = make_primary(install, &dir)?;
@@ -63,16 +61,6 @@ pub fn tell(args: &Args, interrupt: &Interrupt, scratch: &mut Option<Scratch>) -
 
 fn step(number: u32, title: &str) {
     say(&format!("\n{number}. {title}"));
-}
-
-/// As root, the servers run as another user, who may not be able to reach the program where it is: then a copy of it.
-fn reachable(binary: &Path, dir: &Path, user: RunAs) -> Result<PathBuf> {
-    if !rustix::process::geteuid().is_root() {
-        return Ok(binary.canonicalize()?);
-    }
-    let copy = dir.join("pageserver-program");
-    fs::copy(binary, &copy).and_then(|_| user.own(&copy)).with_context(|| format!("copying {}", binary.display()))?;
-    Ok(copy)
 }
 
 fn make_primary(install: PgInstall, dir: &Path) -> Result<Cluster> {

@@ -5,13 +5,13 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use integration_tests::program::Interrupt;
 use integration_tests::{Cluster, Process, StreamSource, current_lsn};
 use page_service::{Client as PageClient, ReadLsn};
 use pgdata::{Lsn, RelTag};
 use postgres::Client;
 
 use crate::account::{self, Place};
-use crate::interrupt::Interrupt;
 
 /// How often the lag is looked at.
 const LOOK: Duration = Duration::from_millis(50);

@@ -1,18 +1,22 @@
-//! Which PostgreSQL the demo runs.
+//! Which PostgreSQL a program runs.
 
 use std::env;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
-use integration_tests::PgInstall;
 use pgdata::PgVersion;
+
+use crate::PgInstall;
 
 /// The programs that are needed.
 const PROGRAMS: [&str; 3] = ["postgres", "initdb", "pgbench"];
 
 /// The installation in `asked`, or the one that the environment names, or the newest of Debian's that the pageserver has most
 /// likely been built for: redo needs a module compiled with that version's server headers.
-pub fn find(asked: Option<&Path>) -> Result<PgInstall> {
+///
+/// # Errors
+/// If there is none.
+pub fn find_install(asked: Option<&Path>) -> Result<PgInstall> {
     if let Some(bin) = asked {
         return open(bin);
     }
@@ -35,7 +39,11 @@ pub fn find(asked: Option<&Path>) -> Result<PgInstall> {
 fn open(bin: &Path) -> Result<PgInstall> {
     if let Some(program) = missing(bin) {
         ensure!(bin.is_dir(), "there is no directory {}", bin.display());
-        bail!("there is no program {program} in {}, and the demo needs {}", bin.display(), PROGRAMS.join(", "));
+        bail!(
+            "there is no program {program} in {}, and all of these are needed: {}",
+            bin.display(),
+            PROGRAMS.join(", ")
+        );
     }
     PgInstall::at(bin)
 }

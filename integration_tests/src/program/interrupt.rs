@@ -1,4 +1,4 @@
-//! Control-C and `kill` end the demo in order: servers stopped, files removed.
+//! Control-C and `kill` end a program in order: servers stopped, files removed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
-/// Whether somebody wants the demo to end.
+/// Whether somebody wants the program to end.
 #[derive(Clone, Debug)]
 pub struct Interrupt(Arc<AtomicBool>);
 
@@ -25,6 +25,9 @@ impl std::error::Error for Interrupted {}
 
 impl Interrupt {
     /// Notes the first signal from now on; a second one ends the process at once.
+    ///
+    /// # Errors
+    /// If signals cannot be handled.
     pub fn watch() -> Result<Interrupt> {
         let came = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM, SIGHUP] {
@@ -37,11 +40,15 @@ impl Interrupt {
     }
 
     /// Whether a signal came.
+    #[must_use]
     pub fn came(&self) -> bool {
         self.0.load(Ordering::SeqCst)
     }
 
     /// An error if a signal came: to be asked between steps, and in loops that wait.
+    ///
+    /// # Errors
+    /// [`Interrupted`].
     pub fn check(&self) -> Result<()> {
         if self.came() { Err(Interrupted.into()) } else { Ok(()) }
     }
