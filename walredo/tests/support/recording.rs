@@ -113,13 +113,22 @@ impl Recording {
 
     /// The stock server as a redo process.
     pub fn pool(&self) -> PostgresRedo {
+        self.pool_of(self.version, self.control.clone())
+    }
+
+    /// Another version's server, to judge records and pages that are the same in both.
+    pub fn foreign_pool(&self, version: PgVersion) -> PostgresRedo {
+        self.pool_of(version, ControlFile::initial(version, 42).to_bytes().into())
+    }
+
+    fn pool_of(&self, version: PgVersion, control: Vec<u8>) -> PostgresRedo {
         let scratch_parent = self.scratch.as_ref().map_or_else(std::env::temp_dir, |dir| dir.path().to_owned());
         let config = PostgresRedoConfig {
-            bin_dir: Some(super::bin_dir(self.version)),
+            bin_dir: Some(super::bin_dir(version)),
             scratch_parent,
             max_children: 1,
             request_timeout: Duration::from_secs(60),
-            ..PostgresRedoConfig::new(self.control.clone())
+            ..PostgresRedoConfig::new(control)
         };
         PostgresRedo::start(config).expect("the server starts as a redo process")
     }
