@@ -44,12 +44,27 @@ pub struct Config {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RedoConfig {
+    /// Which engine makes pages.
+    pub engine: EngineChoice,
     /// Child processes for each version of PostgreSQL; 0 means one for each processor.
     pub processes: usize,
     /// Directory with the `postgres` program of a major version, as in `{ 15 = "/usr/lib/postgresql/15/bin" }`.
     pub pg_bin: std::collections::BTreeMap<String, PathBuf>,
     /// The user that children run as when the server runs as root, which PostgreSQL refuses.
     pub user: Option<String>,
+}
+
+/// Which engine makes pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineChoice {
+    /// In process; PostgreSQL is asked only for records of resource managers that are not known, and only then started.
+    Native,
+    /// PostgreSQL's own routines in child processes.
+    #[default]
+    Postgres,
+    /// Both, compared: PostgreSQL's page is the answer, a difference is logged, counted and written to a file.
+    Verify,
 }
 
 /// `[receiver]`
@@ -202,8 +217,9 @@ mod tests {
     #[test]
     fn settings_are_read() {
         let config =
-            parse("listen = '127.0.0.1:1'\n[redo]\nprocesses = 3\npg_bin = { 15 = '/pg/bin' }\n").expect("valid");
-        assert_eq!(config.redo.processes, 3);
+            parse("listen = '127.0.0.1:1'\n[redo]\nengine = 'verify'\nprocesses = 3\npg_bin = { 15 = '/pg/bin' }\n")
+                .expect("valid");
+        assert_eq!((config.redo.engine, config.redo.processes), (EngineChoice::Verify, 3));
         assert_eq!(config.redo.pg_bin["15"], PathBuf::from("/pg/bin"));
     }
 
@@ -215,6 +231,7 @@ mod tests {
             ("wait_timeout_seconds = 0", "wait_timeout_seconds"),
             ("max_connections = 0", "max_connections"),
             ("wal_window_mib = 17592186044416", "wal_window_mib"),
+            ("[redo]\nengine = 'fast'", "fast"),
             ("[redo]\npg_bin = { 14 = '/pg/bin' }", "14"),
             ("[redo]\nuser = 'no such user'", "no such user"),
             ("[receiver]\napplication_name = ''", "application_name"),

@@ -37,7 +37,7 @@ pub fn run(args: &ServeArgs) -> Result<()> {
     };
     let server = Server::bind(config.listen, service).with_context(|| format!("cannot listen on {}", config.listen))?;
 
-    let engines = ConfiguredEngines::new(config.redo.clone());
+    let engines = ConfiguredEngines::new(config.redo.clone(), &args.data);
     let options = Options { window_bytes: (config.wal_window_mib as usize) << 20 };
     let repository = Repository::open(&args.data, Box::new(engines.clone()), options)
         .with_context(|| format!("cannot open data directory {}", args.data.display()))?;

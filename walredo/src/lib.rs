@@ -13,7 +13,8 @@
 //!
 //! - [`NativeRedo`] applies records in this process (`native/`), one module for each resource manager, and asks an engine behind it for
 //!   the records of those that it does not know yet: heaps, sequences, generic records, images, visibility maps and SLRUs it knows.
-//! - [`Routed`] puts what a redo process cannot do in front of one.
+//! - [`Routed`] puts what a redo process cannot do in front of one; [`OnDemand`] starts one only when it is needed; [`VerifyRedo`] has both
+//!   engines make each page, and keeps a [`RedoCase`] of each difference.
 //!
 //! A request to a process takes some ten microseconds; [`PostgresRedo::redo_batch`] pipelines many. A process that dies, hangs or answers
 //! nonsense is killed and replaced, and the request tried once more; the error then names page, LSNs and what the server printed.
@@ -44,12 +45,18 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod case;
 mod child;
 mod native;
+mod on_demand;
 mod request;
 mod routed;
+mod verify;
 
+pub use case::{CaseError, RedoCase};
 pub use child::{ChildFailure, PostgresRedo, PostgresRedoConfig, RedoStats, StartError};
 pub use native::{NativeRedo, record_type};
+pub use on_demand::OnDemand;
 pub use request::{Redo, RedoError, RedoRecord, RedoRequest};
 pub use routed::Routed;
+pub use verify::{VerifyRedo, VerifyStats};

@@ -186,8 +186,25 @@ pub enum RedoError {
         /// Its `xl_info`.
         info: u8,
     },
+    /// The record is not one that can be applied without a redo process, and none could be started.
+    #[error(
+        "page {key}: the record ending at {lsn} ({} info {info:#04X}) can only be applied by PostgreSQL itself: {source}",
+        rmgr_name(*rmid)
+    )]
+    NoPostgres {
+        /// The page.
+        key: PageKey,
+        /// The record's end.
+        lsn: Lsn,
+        /// Its resource manager.
+        rmid: u8,
+        /// Its `xl_info`.
+        info: u8,
+        /// Why there is no process.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The record is not one that can be applied without a redo process, and there is none.
-    #[error("page {key}: no engine for the record ending at {lsn} ({} info {info:#04X})", rmgr_name(*rmid))]
+    #[error("page {key}: no engine for the record ending at {lsn} (resource manager {rmid}, {} info {info:#04X})", rmgr_name(*rmid))]
     NoEngine {
         /// The page.
         key: PageKey,

@@ -118,7 +118,7 @@ impl Recording {
 
     /// Another version's server, to judge records and pages that are the same in both.
     pub fn foreign_pool(&self, version: PgVersion) -> PostgresRedo {
-        self.pool_of(version, ControlFile::initial(version, 42).to_bytes().into())
+        self.pool_of(version, ControlFile::initial(version, 42).to_bytes())
     }
 
     fn pool_of(&self, version: PgVersion, control: Vec<u8>) -> PostgresRedo {
