@@ -8,10 +8,11 @@ use pgdata::{ClusterState, Lsn};
 use seqwait::{SeqWait, WaitError};
 
 use crate::base_writer::{LAYERS, WAL};
+use crate::flush_mark::FlushMark;
 use crate::index::{Index, IngestFault};
 use crate::layer::{Expected, ImageLayer, LayerError};
 use crate::manifest::{Manifest, ManifestError, TimelineInfo};
-use crate::storage::{FileSystem, Storage};
+use crate::storage::{FileSystem, Storage, StorageError};
 use crate::wal_log::{WalLog, WalLogError};
 use crate::window::RecordWindow;
 
@@ -100,6 +101,7 @@ pub struct PageCache {
     manifest: Manifest,
     pub(crate) layer: ImageLayer,
     pub(crate) wal: WalLog,
+    mark: FlushMark,
     state: RwLock<State>,
     pub(crate) last: SeqWait<Lsn>,
 }
@@ -132,13 +134,14 @@ impl PageCache {
             lsn: info.start_lsn,
         };
         let layer = ImageLayer::open(&*storage, &dir.join(LAYERS).join(&manifest.layer.name), expected)?;
+        let mark = FlushMark::open(Arc::clone(&storage), dir);
         let wal = WalLog::open(storage, &dir.join(WAL), info)?;
         let mut index = Index::new(info.version, manifest.consistent_lsn);
         layer.index().objects().for_each(|(object, blocks)| index.add_base_object(object, blocks));
         layer.index().blobs().for_each(|name| index.add_base_blob(name));
         let window = RecordWindow::new(options.window_bytes);
         let state = RwLock::new(State { index, window, ingested: info.start_lsn, poison: None });
-        Ok(PageCache { manifest, layer, wal, state, last: SeqWait::new(info.start_lsn) })
+        Ok(PageCache { manifest, layer, wal, mark, state, last: SeqWait::new(info.start_lsn) })
     }
 
     /// What the timeline is.
@@ -171,6 +174,21 @@ impl PageCache {
     #[must_use]
     pub fn resume_lsn(&self) -> Lsn {
         self.last.load().min(self.wal.end())
+    }
+
+    /// Notes how far whole records are on disk now, so that the next process can tell damage from the end of the log. Without it, it only knows less.
+    ///
+    /// # Errors
+    /// If the note could not be written. It is older then, and true.
+    pub fn note_flushed(&self) -> Result<(), StorageError> {
+        self.mark.note(self.resume_lsn().min(self.wal.flushed()))
+    }
+
+    /// Up to where whole records were on disk, as far as this or an earlier process has noted; [`Lsn::INVALID`] if nothing is known. If less is
+    /// there now, it is damaged.
+    #[must_use]
+    pub fn noted_flushed(&self) -> Lsn {
+        self.mark.noted()
     }
 
     /// Waits until the record that ends at `lsn` can be seen.

@@ -11,6 +11,7 @@
 //! timeline.json                      what the timeline is, which layer belongs to it
 //! layers/base-0000000002000028.img   the base image; its format is drawn in the source of the module `layer`
 //! wal/000000010000000000000002 …     the WAL as it was received, byte for byte
+//! flushed                            up to where whole records were on disk, which tells damage from the end of the log
 //! ```
 //!
 //! **Writing**, by one thread, is the same after a start as with new WAL but for the first line:
@@ -72,6 +73,7 @@
 mod base_writer;
 mod batch;
 mod cache;
+mod flush_mark;
 mod index;
 mod ingest;
 mod layer;

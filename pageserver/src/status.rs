@@ -60,6 +60,10 @@ fn row(
         (None, Some(error)) => ("failed", error),
         (None, None) => state(timeline, receiver.as_ref()),
     };
+    let detail = match timeline.lost_wal() {
+        Some(lost) => format!("{lost}; {detail}").trim_end_matches("; ").to_owned(),
+        None => detail,
+    };
     let primary = receiver.map_or(Lsn::INVALID, |(status, _)| status.server_end);
     let lag = primary.is_valid().then(|| primary.bytes_since(last) as i64);
     let id = timeline.id().to_string();

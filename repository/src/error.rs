@@ -136,6 +136,23 @@ pub enum IngestError {
     Stopped(Arc<IngestError>),
 }
 
+/// WAL that was on disk and acknowledged is not there any more. It is asked for again, and this is over when it has come.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the WAL segment file {file} is damaged or cut off behind {last}, the end of the last good record: WAL up to {acknowledged} was on disk and \
+     acknowledged, and is asked for again{}", source.as_ref().map(|source| format!(" ({source})")).unwrap_or_default()
+)]
+pub struct LostWal {
+    /// The name of the file in the timeline's directory of WAL.
+    pub file: String,
+    /// The end of the last record that is good.
+    pub last: Lsn,
+    /// Up to where at least WAL was acknowledged.
+    pub acknowledged: Lsn,
+    /// What is wrong behind `last`; nothing if there is nothing at all.
+    pub source: Option<WalError>,
+}
+
 impl IngestError {
     /// Whether the same WAL may be taken later with nobody changing anything here: it could not be written, because the disk is full, say. Nothing
     /// that was acknowledged is in doubt.

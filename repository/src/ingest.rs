@@ -6,7 +6,7 @@ use page_cache::{Batch, PageCache};
 use pgdata::{Change, ClusterState, Lsn};
 use wal_decoder::{Interpreter, Record, WalError, WalStream};
 
-use crate::IngestError;
+use crate::{IngestError, LostWal};
 
 /// A batch goes into the index when its records take about this much.
 const BATCH_BYTES: usize = 1 << 20;
@@ -31,6 +31,10 @@ pub struct Ingest {
     next: Lsn,
     /// Why no more WAL is taken, if so. Set once.
     fault: Fault,
+    /// What recovery did not find.
+    lost: Option<Arc<LostWal>>,
+    /// Whether it was said that the flush position cannot be noted.
+    note_failed: bool,
 }
 
 /// Why a timeline takes no more WAL. Who only wants to know need not wait for the writer.
@@ -63,22 +67,27 @@ impl Ingest {
             changes: Vec::new(),
         };
         let fault = Fault::default();
-        if let Err(error) = Self::replay(&mut decoder, &cache) {
-            let last = cache.last_record_lsn();
-            tracing::error!(%error, %last, "the timeline takes no more WAL; what is before stays readable");
-            let _ = fault.set(Arc::new(error));
-        }
+        let lost = match Self::replay(&mut decoder, &cache) {
+            Ok(end) => end_of_log(&cache, end).map(Arc::new),
+            Err(error) => {
+                let last = cache.last_record_lsn();
+                tracing::error!(%error, %last, "the timeline takes no more WAL; what is before stays readable");
+                let _ = fault.set(Arc::new(error));
+                None
+            }
+        };
         let next = cache.resume_lsn();
-        let mut ingest = Ingest { cache, decoder, next, fault };
+        let mut ingest = Ingest { cache, decoder, next, fault, lost, note_failed: false };
         ingest.rewind()?;
+        ingest.note_flushed();
         Ok(ingest)
     }
 
-    /// Decodes what the log holds into the index.
-    fn replay(decoder: &mut Decoder, cache: &PageCache) -> Result<(), IngestError> {
+    /// Decodes what the log holds into the index. Answers with what ended it, if that is not its end.
+    fn replay(decoder: &mut Decoder, cache: &PageCache) -> Result<Option<WalError>, IngestError> {
         let (wal, start) = (cache.wal(), cache.info().start_lsn);
         if wal.end() <= start {
-            return Ok(());
+            return Ok(None);
         }
         let durable = wal.durable_since();
         let mut reader = wal.read_from(start)?;
@@ -87,15 +96,12 @@ impl Ingest {
             match decoder.drain(cache) {
                 Ok(()) => {}
                 // Without bytes of the last segment there was no error: a write that a crash tore looks like this.
-                Err(IngestError::Wal(error)) if at >= durable => {
-                    end_of_log(cache, error);
-                    return Ok(());
-                }
+                Err(IngestError::Wal(error)) if at >= durable => return Ok(Some(error)),
                 Err(IngestError::Wal(source)) => return Err(damage(cache, at, source)),
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Where a sender must begin: the end of the last whole record (or before the rest of a segment that ended early), and for a
@@ -141,6 +147,7 @@ impl Ingest {
             let _ = self.fault.set(Arc::clone(&error));
             return Err(IngestError::Stopped(error));
         }
+        self.note_flushed();
         let applied = self.cache.last_record_lsn();
         // A segment that ended early counts only as far as it has arrived.
         Ok(Progress { written: self.next, flushed: self.resume_lsn(), applied })
@@ -148,6 +155,19 @@ impl Ingest {
 
     pub(crate) fn fault(&self) -> &Fault {
         &self.fault
+    }
+
+    pub(crate) fn lost(&self) -> Option<&Arc<LostWal>> {
+        self.lost.as_ref()
+    }
+
+    /// Nothing depends on the note but what the next start can tell, so a failure is said and no more.
+    fn note_flushed(&mut self) {
+        let noted = self.cache.note_flushed();
+        if let (Err(error), false) = (&noted, self.note_failed) {
+            tracing::warn!(%error, "it cannot be noted how much WAL is on disk: damage at the log's end may be taken for a torn write");
+        }
+        self.note_failed = noted.is_err();
     }
 
     fn check(&self) -> Result<(), IngestError> {
@@ -169,18 +189,34 @@ impl Ingest {
     }
 }
 
-/// Says where the log ends. Nothing that was acknowledged should be behind that; whoever follows the primary can tell by its slot.
-fn end_of_log(cache: &PageCache, error: WalError) {
-    let (last, end) = (cache.last_record_lsn(), cache.wal().end());
-    let void = end.bytes_since(last);
-    tracing::warn!(%last, void, %error, "the last WAL segment ends in bytes that are no records: they are asked for again");
+/// Says where the log ends, and what ended it. Bytes that are no records are what a crash leaves of a write that was not acknowledged, unless it is known
+/// that records were there.
+fn end_of_log(cache: &PageCache, error: Option<WalError>) -> Option<LostWal> {
+    let (last, acknowledged) = (cache.resume_lsn(), cache.noted_flushed());
+    if last < acknowledged {
+        // The record that is not whole may have begun in the file before.
+        let end = cache.wal().end();
+        let missing = if error.is_some() { Lsn(end.0 - 1) } else { end };
+        let lost = LostWal { file: segment_file(cache, missing), last, acknowledged, source: error };
+        tracing::error!(%lost, "WAL that was acknowledged is gone");
+        return Some(lost);
+    }
+    if let Some(error) = error {
+        let void = cache.wal().end().bytes_since(last);
+        tracing::warn!(%last, void, %error, "the last WAL segment ends in bytes that are no records: they are asked for again");
+    }
+    None
+}
+
+/// The name of the file that a position of the WAL is in.
+fn segment_file(cache: &PageCache, at: Lsn) -> String {
+    let info = cache.info();
+    info.segment_size.file_name(info.pg_timeline, info.segment_size.segment_of(at))
 }
 
 /// What does not decode in a segment that was complete, and so durable, is damaged.
 fn damage(cache: &PageCache, at: Lsn, source: WalError) -> IngestError {
-    let info = cache.info();
-    let file = info.segment_size.file_name(info.pg_timeline, info.segment_size.segment_of(at));
-    IngestError::Damaged { file, last: cache.last_record_lsn(), source }
+    IngestError::Damaged { file: segment_file(cache, at), last: cache.last_record_lsn(), source }
 }
 
 impl Decoder {

@@ -38,7 +38,7 @@ mod timeline;
 
 pub use attach::Attach;
 pub use engines::Engines;
-pub use error::{AttachTimelineError, IngestError, OpenTimelineError, ReadError, RepositoryError};
+pub use error::{AttachTimelineError, IngestError, LostWal, OpenTimelineError, ReadError, RepositoryError};
 pub use id::{Id, ParseIdError};
 pub use ingest::{Ingest, Progress};
 pub use names::{DEFAULT_TENANT, make_dir};

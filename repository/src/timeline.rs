@@ -9,7 +9,7 @@ use pgdata::{ClusterState, ControlFile, Lsn};
 use walredo::Redo;
 
 use crate::ingest::Fault;
-use crate::{Engines, Id, Ingest, IngestError, OpenTimelineError};
+use crate::{Engines, Id, Ingest, IngestError, LostWal, OpenTimelineError};
 
 /// The file with the branch's name in a timeline's directory.
 pub(crate) const NAME_FILE: &str = "branch.json";
@@ -27,6 +27,7 @@ pub struct Timeline {
     pub(crate) checksums: bool,
     ingest: Mutex<Ingest>,
     fault: Fault,
+    lost: Option<Arc<LostWal>>,
 }
 
 impl Timeline {
@@ -46,7 +47,7 @@ impl Timeline {
         cache.set_initial_cluster(initial.clone());
         let cache = Arc::new(cache);
         let ingest = Ingest::recover(Arc::clone(&cache), initial)?;
-        let fault = Arc::clone(ingest.fault());
+        let (fault, lost) = (Arc::clone(ingest.fault()), ingest.lost().cloned());
         Ok(Timeline {
             id,
             name: name.to_owned(),
@@ -56,6 +57,7 @@ impl Timeline {
             checksums,
             ingest: Mutex::new(ingest),
             fault,
+            lost,
         })
     }
 
@@ -106,6 +108,12 @@ impl Timeline {
     #[must_use]
     pub fn fault(&self) -> Option<Arc<IngestError>> {
         self.fault.get().cloned()
+    }
+
+    /// What had been acknowledged and was not there any more when the timeline was opened, as long as it has not come again.
+    #[must_use]
+    pub fn lost_wal(&self) -> Option<Arc<LostWal>> {
+        self.lost.clone().filter(|lost| self.cache.resume_lsn() < lost.acknowledged)
     }
 
     /// The write path, for as long as the guard is held.

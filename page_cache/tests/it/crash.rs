@@ -14,30 +14,51 @@ struct Sent {
     acknowledged: usize,
 }
 
-/// Appends, syncs and cuts off, as it comes. What is acknowledged is never cut off.
-fn work(cache: &PageCache, seed: u64, sent: &mut Sent) -> Result<(), WalLogError> {
+/// Appends, syncs and cuts off, as it comes, on a disk that is full now and then. What is acknowledged is never cut off. Records, as far as there are any,
+/// end wherever the number is a multiple of eight.
+fn work(disk: &Disk, cache: &PageCache, seed: u64, sent: &mut Sent) -> Result<(), WalLogError> {
     let mut random = {
         let mut seed = seed;
         move |below: usize| random(&mut seed) as usize % below
     };
     for _ in 0..30 {
-        match random(5) {
-            0 => sent.acknowledged = cache.wal().sync()?.bytes_since(START) as usize,
+        match random(6) {
+            0 => {
+                sent.acknowledged = cache.wal().sync()?.bytes_since(START) as usize;
+                if sent.acknowledged >= 48 {
+                    cache.advance(Lsn(START.0 + sent.acknowledged as u64 / 8 * 8)).unwrap();
+                }
+                cache.note_flushed()?;
+            }
             1 => {
                 let keep = sent.acknowledged + random(sent.bytes.len() - sent.acknowledged + 1);
                 sent.bytes.truncate(keep);
                 cache.wal().truncate_to(Lsn(START.0 + keep as u64))?;
             }
-            _ => {
+            choice => {
                 let len = if random(4) == 0 { 700_000 } else { 5000 };
                 let piece: Vec<u8> = (0..len).map(|i| (seed as usize + i / 7 + sent.bytes.len()) as u8).collect();
-                let before = sent.bytes.len();
                 sent.bytes.extend_from_slice(&piece);
-                cache.wal().append(Lsn(START.0 + before as u64), &piece)?;
+                if choice == 5 {
+                    disk.set_capacity(Some(disk.used() + random(len)));
+                }
+                append(disk, cache, sent)?;
             }
         }
     }
     Ok(())
+}
+
+/// Appends what the log does not have; if the disk is full, once more when it is not any longer.
+fn append(disk: &Disk, cache: &PageCache, sent: &Sent) -> Result<(), WalLogError> {
+    let rest = || &sent.bytes[cache.wal().end().bytes_since(START) as usize..];
+    match cache.wal().append(cache.wal().end(), rest()) {
+        Err(WalLogError::Storage(error)) if error.is_full() => {
+            disk.set_capacity(None);
+            cache.wal().append(cache.wal().end(), rest())
+        }
+        result => result,
+    }
 }
 
 fn log_bytes(cache: &PageCache) -> Vec<u8> {
@@ -59,12 +80,15 @@ fn acknowledged_wal_survives_a_crash_at_any_step() {
             let cache = open(&disk, 0);
             disk.fault_at(disk.steps() + step, Fault::Crash);
             let mut sent = Sent { bytes: Vec::new(), acknowledged: 0 };
-            let finished = work(&cache, seed, &mut sent).is_ok();
+            let finished = work(&disk, &cache, seed, &mut sent).is_ok();
             let after = disk.after_crash(seed * 7919 + step as u64);
             let again = open(&after, 0);
             let found = log_bytes(&again);
             let safe = sent.acknowledged;
             assert!(found.len() >= safe && found[..safe] == sent.bytes[..safe], "seed {seed} step {step}");
+            // The mark says less than there is, or nothing.
+            let noted = again.noted_flushed();
+            assert!(noted <= again.wal().end() && noted.0 <= START.0 + safe as u64, "seed {seed} step {step}: {noted}");
             // The sender starts again behind what is safe.
             again.wal().truncate_to(Lsn(START.0 + safe as u64)).unwrap();
             again.wal().append(again.wal().end(), &[9; 3000]).unwrap();
@@ -78,4 +102,19 @@ fn acknowledged_wal_survives_a_crash_at_any_step() {
         }
     }
     assert!(crashes > 200, "{crashes}");
+}
+
+/// The process ends and the machine does not: then the mark is exact.
+#[test]
+fn the_mark_is_exact_without_a_loss_of_power() {
+    for seed in 0..12 {
+        let disk = Disk::default();
+        attach(&disk, info().start_lsn).unwrap();
+        let cache = open(&disk, 0);
+        let mut sent = Sent { bytes: Vec::new(), acknowledged: 0 };
+        work(&disk, &cache, seed, &mut sent).unwrap();
+        drop(cache);
+        let noted = open(&disk, 0).noted_flushed().bytes_since(START) as usize;
+        assert!(sent.acknowledged > 48 && noted == sent.acknowledged / 8 * 8, "{noted} of {}", sent.acknowledged);
+    }
 }

@@ -1,6 +1,7 @@
 //! Damaged files, and records that cannot be taken: seen, contained, and nothing destroyed.
 
-use std::fs;
+use std::fs::{self, File};
+use std::path::Path;
 
 use pgdata::Lsn;
 use repository::{IngestError, RepositoryError};
@@ -33,25 +34,67 @@ fn a_damaged_byte_in_a_complete_segment_ends_what_can_be_read() {
     assert!(segment_file(timeline.dir(), wal.end()).exists());
 }
 
-/// It cannot be told from a torn write here. So it is asked for again, and nothing is thrown away before that has come.
+/// What was acknowledged and does not decode any more is no torn write. It is named and asked for again, and nothing is thrown away before that has
+/// come.
 #[test]
-fn a_damaged_byte_in_the_last_segment_is_asked_for_again() {
-    let home = Home::new();
-    let mut wal = Wal::new();
-    wal.fill(SEGMENT + SEGMENT / 2);
-    let timeline = attach(&home.open(), "main");
-    wal.send(&timeline, wal.end());
-    let at = Lsn(FIRST.0 + SEGMENT + 100_000);
-    damage(timeline.dir(), at);
-    let before = fs::read(segment_file(timeline.dir(), at)).expect("a segment");
+fn acknowledged_wal_that_is_gone_from_the_last_segment_is_named_and_asked_for_again() {
+    let damages: [fn(&Path, Lsn); 4] = [
+        damage,
+        |dir, at| File::options().write(true).open(segment_file(dir, at)).unwrap().set_len(at.0 % SEGMENT).unwrap(),
+        |dir, at| fs::write(segment_file(dir, at), b"").unwrap(),
+        |dir, at| fs::remove_file(segment_file(dir, at)).unwrap(),
+    ];
+    for damage in damages {
+        let home = Home::new();
+        let mut wal = Wal::new();
+        wal.fill(SEGMENT + SEGMENT / 2);
+        let timeline = attach(&home.open(), "main");
+        wal.send(&timeline, wal.end());
+        assert!(timeline.lost_wal().is_none());
+        let at = Lsn(FIRST.0 + SEGMENT + 100_000);
+        damage(timeline.dir(), at);
+        let before = fs::read(segment_file(timeline.dir(), at)).ok();
 
-    let timeline = home.open().timeline("default", "main").expect("opened");
-    let last = timeline.ingest().resume_lsn();
-    assert!(last <= at && at.bytes_since(last) < 20_000);
-    timeline.ingest().flush().expect("nothing new");
-    assert_eq!(fs::read(segment_file(timeline.dir(), at)).expect("a segment"), before);
-    wal.send(&timeline, wal.end());
-    check(&timeline, &wal, wal.end());
+        let timeline = home.open().timeline("default", "main").expect("opened");
+        let last = timeline.ingest().resume_lsn();
+        assert!(timeline.fault().is_none() && last <= at);
+        let lost = timeline.lost_wal().expect("something is lost");
+        assert_eq!((lost.file.as_str(), lost.last, lost.acknowledged), ("000000010000000000000004", last, wal.end()));
+        check(&timeline, &wal, last);
+        timeline.ingest().flush().expect("nothing new");
+        assert_eq!(fs::read(segment_file(timeline.dir(), at)).ok(), before);
+        // Half of it is not all of it, for the next process too.
+        wal.send(&timeline, Lsn(at.0 + 50_000));
+        assert!(timeline.lost_wal().is_some());
+        let timeline = home.open().timeline("default", "main").expect("opened");
+        assert!(timeline.lost_wal().is_some());
+        wal.send(&timeline, wal.end());
+        assert!(timeline.lost_wal().is_none());
+        check(&timeline, &wal, wal.end());
+        assert!(home.open().timeline("default", "main").expect("opened").lost_wal().is_none());
+    }
+}
+
+/// Without the note it cannot be told from a torn write, and is asked for again all the same.
+#[test]
+fn without_the_note_of_what_was_flushed_damage_is_taken_for_a_torn_write() {
+    for note in [None, Some("flushed 0000000000400000 crc32c 00000000\n")] {
+        let home = Home::new();
+        let mut wal = Wal::new();
+        wal.fill(30_000);
+        let timeline = attach(&home.open(), "main");
+        wal.send(&timeline, wal.end());
+        damage(timeline.dir(), Lsn(FIRST.0 + 20_000));
+        let path = timeline.dir().join("versions/flushed");
+        match note {
+            None => fs::remove_file(path).expect("removed"),
+            Some(note) => fs::write(path, note).expect("written"),
+        }
+        let timeline = home.open().timeline("default", "main").expect("opened");
+        assert!(timeline.fault().is_none() && timeline.lost_wal().is_none());
+        wal.send(&timeline, wal.end());
+        check(&timeline, &wal, wal.end());
+    }
 }
 
 #[test]

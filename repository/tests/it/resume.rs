@@ -68,7 +68,7 @@ fn garbage_behind_the_last_record_is_replaced() {
         OpenOptions::new().append(true).open(&path).and_then(|mut f| f.write_all(&garbage)).expect("appended");
 
         let timeline = home.open().timeline("default", "main").expect("opened");
-        assert!(timeline.fault().is_none());
+        assert!(timeline.fault().is_none() && timeline.lost_wal().is_none());
         assert_eq!((timeline.last_record_lsn(), timeline.ingest().resume_lsn()), (whole, whole));
         wal.fill(30_000);
         wal.send(&timeline, wal.end());
@@ -93,7 +93,7 @@ fn a_torn_record_across_two_segments_comes_again() {
         fs::write(segment_file(timeline.dir(), second), [torn; 20_000]).expect("torn");
 
         let timeline = home.open().timeline("default", "main").expect("opened");
-        assert!(timeline.fault().is_none(), "{:?}", timeline.fault());
+        assert!(timeline.fault().is_none() && timeline.lost_wal().is_none(), "{:?}", timeline.fault());
         assert_eq!(timeline.ingest().resume_lsn(), begin);
         wal.send(&timeline, wal.end());
         check(&timeline, &wal, wal.end());
@@ -157,7 +157,7 @@ proptest! {
         file.set_len(safe + ((length - safe) as f64 * kept) as u64).unwrap();
 
         let timeline = home.open().timeline("default", "main").unwrap();
-        prop_assert!(timeline.fault().is_none());
+        prop_assert!(timeline.fault().is_none() && timeline.lost_wal().is_none());
         prop_assert!(timeline.ingest().resume_lsn() >= acknowledged);
         wal.send(&timeline, wal.end());
         prop_assert_eq!(timeline.last_record_lsn(), wal.end());
