@@ -71,6 +71,11 @@ impl<'a> Cursor<'a> {
         std::mem::take(&mut self.rest)
     }
 
+    /// All that is left, without taking it.
+    pub(crate) fn peek(&self) -> &'a [u8] {
+        self.rest
+    }
+
     /// How many bytes are left.
     pub(crate) fn left(&self) -> usize {
         self.rest.len()

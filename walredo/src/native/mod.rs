@@ -12,6 +12,7 @@
 //! What differs between versions is visible where a record is read. Leftovers in a page's hole are PostgreSQL's too: pages are compared with
 //! those of a standby byte for byte.
 
+mod btree;
 mod chain;
 mod cursor;
 mod dispatch;

@@ -100,6 +100,19 @@ impl<'p> PageView<'p> {
         self.put_header(PD_SIZE_VERSION, PAGE_SIZE | usize::from(LAYOUT_VERSION));
     }
 
+    /// `PageGetTempPageCopySpecial`: empty, with the special space of `other`.
+    pub(crate) fn init_like(&mut self, other: &PageView<'_>) -> Result<(), Fault> {
+        let special = other.aligned_bounds()?.special;
+        self.init(PAGE_SIZE - special);
+        self.bytes[special..].copy_from_slice(&other.bytes[special..]);
+        Ok(())
+    }
+
+    /// `PageRestoreTempPage`: becomes the same as `other`, header and all.
+    pub(crate) fn become_copy_of(&mut self, other: &PageView<'_>) {
+        self.bytes.copy_from_slice(other.bytes);
+    }
+
     /// `pd_lower`, whatever it is.
     pub(crate) fn lower(&self) -> usize {
         self.header(PD_LOWER)
