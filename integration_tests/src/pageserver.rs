@@ -67,7 +67,8 @@ impl Pageserver {
     }
 
     /// A command of the binary, to be run as the servers' user.
-    fn command(&self) -> Command {
+    #[must_use]
+    pub fn command(&self) -> Command {
         let mut command = Command::new(&self.binary);
         command.env_remove("PAGESERVER").current_dir("/").stdin(Stdio::null());
         RunAs::server_user().apply(&mut command);

@@ -15,8 +15,16 @@ pub const DEFAULT_ADDRESS: &str = "127.0.0.1:6400";
 #[derive(Parser, Debug)]
 #[command(name = "pageserver", version, max_term_width = 100)]
 pub struct Cli {
-    /// The running server that a command talks to.
-    #[arg(long, global = true, value_name = "HOST:PORT", env = "PAGESERVER", default_value = DEFAULT_ADDRESS)]
+    /// The running server that a command talks to: HOST:PORT, or a libpq connection string (as in "host=db.example user=me sslmode=verify-full
+    /// sslrootcert=ca.crt"). The password comes from PAGESERVER_PASSWORD or PGPASSWORD, or is asked for.
+    #[arg(
+        long,
+        global = true,
+        value_name = "SERVER",
+        env = "PAGESERVER",
+        hide_env_values = true,
+        default_value = DEFAULT_ADDRESS
+    )]
     pub server: String,
     #[command(subcommand)]
     pub command: Command,
@@ -28,6 +36,8 @@ pub enum Command {
     Serve(ServeArgs),
     /// Show a whole run on a temporary PostgreSQL: attach, workload, reads in the past, proof.
     Demo(DemoArgs),
+    /// Make the lines of the configuration that let a user in with a password, which is asked for or read from standard input.
+    Password(PasswordArgs),
     /// Make a data directory of a timeline as of an LSN: stock PostgreSQL starts from it at once, as a cluster of its own.
     Basebackup(BasebackupArgs),
     /// Measure how fast this is here, next to what the machine can do at most.
@@ -62,6 +72,13 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line, for machines.
     Json,
+}
+
+#[derive(Args, Debug)]
+pub struct PasswordArgs {
+    /// The user's name.
+    #[arg(value_name = "USER")]
+    pub name: String,
 }
 
 #[derive(Args, Debug)]

@@ -8,7 +8,9 @@ use anyhow::{Context, Result, anyhow, bail};
 use pgdata::PgVersion;
 use serde::Deserialize;
 
+use crate::access::{self, TlsConfig, UserConfig};
 use crate::cli::{DEFAULT_ADDRESS, LogFormat, ServeArgs};
+use crate::limits::Limits;
 use crate::users;
 
 /// The name of the file in the data directory.
@@ -24,12 +26,21 @@ const MAX_APPLICATION_NAME: usize = 63;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// The file that the settings were read from.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
     /// Address and port of the libpq port.
     pub listen: SocketAddr,
     /// How log lines are written.
     pub log_format: LogFormat,
     /// The most client connections at a time.
     pub max_connections: usize,
+    /// What else a client may cost.
+    pub limits: Limits,
+    /// Who may connect; everybody, if nobody is named.
+    pub users: Vec<UserConfig>,
+    /// The certificate, without which there is no TLS.
+    pub tls: Option<TlsConfig>,
     /// How long a read waits for an LSN that has not arrived, in seconds.
     pub wait_timeout_seconds: f64,
     /// How much of the newest WAL stays in memory for reads, in MiB, per timeline.
@@ -103,9 +114,13 @@ impl RedoConfig {
 impl Default for Config {
     fn default() -> Self {
         Config {
+            file: None,
             listen: DEFAULT_ADDRESS.parse().expect("a socket address"),
             log_format: LogFormat::Text,
             max_connections: 1000,
+            limits: Limits::default(),
+            users: Vec::new(),
+            tls: None,
             wait_timeout_seconds: 60.0,
             wal_window_mib: 256,
             redo: RedoConfig::default(),
@@ -160,17 +175,29 @@ impl Config {
     fn read(file: &Path) -> Result<Config> {
         let text =
             std::fs::read_to_string(file).with_context(|| format!("cannot read configuration {}", file.display()))?;
-        toml::from_str(&text).with_context(|| format!("in configuration {}", file.display()))
+        let mut config = Self::parse(&text).with_context(|| format!("in configuration {}", file.display()))?;
+        if let Some(tls) = &mut config.tls {
+            tls.resolve(file.parent().unwrap_or(Path::new("")));
+        }
+        config.file = Some(file.to_owned());
+        Ok(config)
+    }
+
+    /// The error names the line, and does not show it as the library's own would: it may be a secret.
+    fn parse(text: &str) -> Result<Config> {
+        toml::from_str(text).map_err(|error| {
+            let line =
+                error.span().map(|span| 1 + text.as_bytes()[..span.start].iter().filter(|&&b| b == b'\n').count());
+            match line {
+                Some(line) => anyhow!("line {line}: {}", error.message()),
+                None => anyhow!("{}", error.message()),
+            }
+        })
     }
 
     fn check(&self) -> Result<()> {
-        if !self.listen.ip().is_loopback() {
-            bail!(
-                "listen = {} is not a loopback address: without passwords and TLS this server answers everybody, so it listens on \
-                 loopback only (as in {DEFAULT_ADDRESS})",
-                self.listen
-            );
-        }
+        access::check(self.listen, &self.users, self.tls.as_ref())?;
+        self.limits.check()?;
         for (name, value) in [
             ("wait_timeout_seconds", self.wait_timeout_seconds),
             ("receiver.status_interval_seconds", self.receiver.status_interval_seconds),
@@ -202,7 +229,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Config> {
-        let config: Config = toml::from_str(text)?;
+        let config = Config::parse(text)?;
         config.check()?;
         Ok(config)
     }

@@ -3,6 +3,7 @@
 //! This program only joins crates: `repository` does the work, `page_service` speaks to clients, `walreceiver` to primaries.
 #![forbid(unsafe_code)]
 
+mod access;
 mod attach;
 mod backend;
 mod basebackup;
@@ -16,15 +17,18 @@ mod engines;
 mod fatal;
 mod follow;
 mod hexdump;
+mod limits;
 mod lock;
 mod logging;
 mod pages;
+mod password;
 mod progress;
 mod remote;
 mod restore;
 mod serve;
 mod source;
 mod status;
+mod target;
 mod unpack;
 mod users;
 
@@ -39,6 +43,7 @@ fn main() -> ExitCode {
     let result = match &cli.command {
         Command::Serve(args) => serve::run(args),
         Command::Demo(args) => demo::run(args),
+        Command::Password(args) => password::run(args),
         Command::Basebackup(args) => restore::run(&cli.server, args),
         Command::Bench { command } => bench::run(&cli.server, command),
         Command::Remote(command) => remote::run(&cli.server, command),

@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use indicatif::{ProgressBar, ProgressStyle};
-use page_service::{Client, ClientConfig, ClientError, QueryItem, Row};
+use page_service::{Client, ClientError, QueryItem, Row};
 
 use crate::attach::{CATCH_UP, CHECKPOINT, COPY, READY};
 use crate::cli::{AttachArgs, PageArgs, PagesArgs, RemoteCommand};
 use crate::hexdump;
+use crate::target::Target;
 
-/// Runs a command on the server at `address`.
-pub fn run(address: &str, command: &RemoteCommand) -> Result<()> {
-    let mut client = connect(address)?;
+/// Runs a command on a server.
+pub fn run(server: &str, command: &RemoteCommand) -> Result<()> {
+    let mut client = connect(server)?;
     match command {
         RemoteCommand::Attach(args) => attach(&mut client, args),
         RemoteCommand::Status => status(&mut client),
@@ -25,17 +26,9 @@ pub fn run(address: &str, command: &RemoteCommand) -> Result<()> {
     .map_err(plain)
 }
 
-/// A connection, or what to do about there being none.
-pub fn connect(address: &str) -> Result<Client> {
-    Client::connect(address, &ClientConfig::default()).map_err(|error| {
-        let nobody = matches!(error, ClientError::Connect(_));
-        let error = anyhow!(error).context(format!("no pageserver at {address}"));
-        if nobody {
-            anyhow!("{error:#}\nStart one with: pageserver serve -D DIR, or name another with --server HOST:PORT")
-        } else {
-            error
-        }
-    })
+/// A connection to a server, given as `HOST:PORT` or a connection string; or what to do about there being none.
+pub fn connect(server: &str) -> Result<Client> {
+    server.parse::<Target>().context("--server")?.connect()
 }
 
 /// What the server says, without the word that it is an error: the program's own name stands in front of it.

@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use page_service::Server;
@@ -10,16 +9,14 @@ use repository::{Options, Repository};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::access::TlsConfig;
 use crate::backend::Pageserver;
 use crate::cli::ServeArgs;
 use crate::config::Config;
 use crate::engines::ConfiguredEngines;
 use crate::fatal::Fatal;
 use crate::lock::DirectoryLock;
-use crate::{cleanup, logging};
-
-/// How long clients may take over their first messages.
-const STARTUP_TIMEOUT: Duration = Duration::from_secs(10);
+use crate::{access, cleanup, limits, logging};
 
 /// Runs until SIGTERM or SIGINT, or until something makes it impossible to go on: that is an error.
 pub fn run(args: &ServeArgs) -> Result<()> {
@@ -30,11 +27,16 @@ pub fn run(args: &ServeArgs) -> Result<()> {
     repository::make_dir(&args.data)?;
     let _lock = DirectoryLock::take(&args.data)?;
 
-    let service = page_service::Config {
+    limits::raise_descriptor_limit();
+    access::warn_of_readers(&config.users, config.file.as_deref());
+    let mut service = page_service::Config {
         max_connections: config.max_connections,
-        authentication_timeout: STARTUP_TIMEOUT,
+        users: access::users(&config.users, &args.data)?,
+        tls: config.tls.as_ref().map(TlsConfig::load).transpose()?,
+        require_tls: config.tls.as_ref().is_some_and(|tls| tls.required),
         ..page_service::Config::default()
     };
+    config.limits.apply(&mut service);
     let server = Server::bind(config.listen, service).with_context(|| format!("cannot listen on {}", config.listen))?;
 
     let engines = ConfiguredEngines::new(config.redo.clone(), &args.data);

@@ -84,7 +84,11 @@ impl Connection {
         let deadline = Instant::now() + self.config.authentication_timeout;
         let Some(parameters) = startup::receive(wire, &self.config, deadline)? else { return Ok(()) };
         self.admit()?;
-        authenticate(wire, &self.config, parameters.get("user"), deadline)?;
+        match authenticate(wire, &self.config, parameters.get("user"), deadline) {
+            // To ask its user for the password, most often.
+            Err(ConnectionError::Left) => return Ok(()),
+            result => result?,
+        }
         tracing::debug!(id = self.id, peer = %self.peer, user = parameters.get("user"), "connection opened");
         startup::greet(wire, &parameters, self.id, &self.config)?;
         wire.stream().set_read_timeout(self.config.idle_timeout)?;
