@@ -96,7 +96,7 @@ pub struct Cluster {
     data: PathBuf,
     sockets: PathBuf,
     log: PathBuf,
-    tablespaces: TablespaceLink,
+    pub(crate) tablespaces: TablespaceLink,
     port: u16,
     server: Option<Process>,
 }
@@ -118,15 +118,21 @@ impl Cluster {
     /// # Errors
     /// If `initdb` fails.
     pub fn init_on(install: PgInstall, dir: &Path, options: &ClusterOptions) -> Result<Cluster> {
-        let user = RunAs::server_user();
-        let (data, sockets) = (dir.join("data"), dir.join("s"));
-        user.make_dir(dir)?;
-        user.make_dir(&sockets)?;
-        initdb(&install, &data, options)?;
-        let (log, tablespaces, port) = (dir.join("log"), TablespaceLink::new(dir)?, free_port()?);
-        let cluster = Cluster { install, data, sockets, log, tablespaces, port, server: None };
+        RunAs::server_user().make_dir(dir)?;
+        initdb(&install, &dir.join("data"), options)?;
+        let cluster = Cluster::in_dir(install, dir)?;
         cluster.write_config(options)?;
         Ok(cluster)
+    }
+
+    /// A cluster whose data directory is or will be `dir/data`.
+    pub(crate) fn in_dir(install: PgInstall, dir: &Path) -> Result<Cluster> {
+        let user = RunAs::server_user();
+        let (data, sockets, log) = (dir.join("data"), dir.join("s"), dir.join("log"));
+        user.make_dir(dir)?;
+        user.make_dir(&sockets)?;
+        let (tablespaces, port) = (TablespaceLink::new(dir)?, free_port()?);
+        Ok(Cluster { install, data, sockets, log, tablespaces, port, server: None })
     }
 
     /// Makes a cluster and starts it.
@@ -145,12 +151,8 @@ impl Cluster {
     /// # Errors
     /// If its files cannot be given to the servers' user, or its configuration cannot be written.
     pub fn adopt(install: &PgInstall, dir: &Path) -> Result<Cluster> {
-        let user = RunAs::server_user();
-        let (data, sockets) = (dir.join("data"), dir.join("s"));
-        user.make_dir(&sockets)?;
-        user.own_all(dir)?;
-        let (log, tablespaces, port) = (dir.join("log"), TablespaceLink::new(dir)?, free_port()?);
-        let cluster = Cluster { install: install.clone(), data, sockets, log, tablespaces, port, server: None };
+        let cluster = Cluster::in_dir(install.clone(), dir)?;
+        RunAs::server_user().own_all(dir)?;
         cluster.append_config(&format!("listen_addresses = '127.0.0.1'\n{}", cluster.place()))?;
         Ok(cluster)
     }
@@ -160,7 +162,7 @@ impl Cluster {
         format!("port = {}\nunix_socket_directories = '{}'\n", self.port, self.sockets.display())
     }
 
-    fn write_config(&self, options: &ClusterOptions) -> Result<()> {
+    pub(crate) fn write_config(&self, options: &ClusterOptions) -> Result<()> {
         let mut text = BASE_CONFIG.to_owned() + &self.place();
         for (name, value) in &options.config {
             writeln!(text, "{name} = {value}")?;

@@ -3,6 +3,7 @@
 //! - [`Cluster`] is a stock primary, [`workload`] makes it write every kind of WAL,
 //! - [`Relay`] stands between primary and pageserver and keeps the base backup that passes,
 //! - [`Pageserver`] is the binary under test,
+//! - [`Cluster::standby_of`] and [`Cluster::restored`] make a copy of it that can be promoted,
 //! - [`Standby`] is the oracle: PostgreSQL restored from the same backup and stopped at an LSN,
 //! - [`Comparison`] compares its files with the pageserver's answers, every byte of every page,
 //! - [`Lab`] puts these together as most tests need them,
@@ -24,6 +25,7 @@ mod cluster;
 mod compare;
 mod counters;
 mod data_files;
+mod failover;
 mod lab;
 mod mount;
 mod pageserver;

@@ -2,13 +2,13 @@
 //!
 //! Two base backups of one cluster differ where only hint bits have changed between them, and such changes never reach
 //! the WAL. A standby can therefore agree with the pageserver in every byte only if both begin with the same backup: the one
-//! that passed through here. The relay can also break all connections, as a network does, and hold back what the primary says.
+//! that passed through here. The relay can also break all connections, as a network does, hold back what the primary says, and lead to another server.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 
@@ -29,7 +29,7 @@ pub struct Relay {
 
 #[derive(Debug)]
 struct Shared {
-    target: SocketAddr,
+    target: AtomicU16,
     dir: PathBuf,
     open: Mutex<Vec<TcpStream>>,
     refusing: AtomicBool,
@@ -49,7 +49,7 @@ impl Relay {
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
-            target: SocketAddr::from(([127, 0, 0, 1], port)),
+            target: AtomicU16::new(port),
             dir: dir.to_owned(),
             open: Mutex::default(),
             refusing: AtomicBool::new(false),
@@ -74,6 +74,11 @@ impl Relay {
         for stream in self.shared.open.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             stream.shutdown(Shutdown::Both).ok();
         }
+    }
+
+    /// Passes new connections on to another port from now on, as an address does that moves to another server. Those that are open stay.
+    pub fn point_at(&self, port: u16) {
+        self.shared.target.store(port, Ordering::SeqCst);
     }
 
     /// Whether new connections are closed as soon as they are made.
@@ -124,7 +129,7 @@ impl Shared {
 
     fn carry(&self, mut client: TcpStream) -> Result<()> {
         let startup = read_startup(&mut client)?;
-        let mut server = TcpStream::connect(self.target)?;
+        let mut server = TcpStream::connect(("127.0.0.1", self.target.load(Ordering::SeqCst)))?;
         client.set_nodelay(true)?;
         server.set_nodelay(true)?;
         {

@@ -27,7 +27,7 @@ const REPLAY: Duration = Duration::from_secs(300);
 pub struct Standby {
     install: PgInstall,
     dir: PathBuf,
-    primary_wal: PathBuf,
+    wal: Vec<PathBuf>,
     tablespaces: TablespaceLink,
     at: Option<Lsn>,
 }
@@ -77,7 +77,7 @@ impl Standby {
         Ok(Standby {
             install: primary.install().clone(),
             dir: dir.to_owned(),
-            primary_wal: primary.data().join("pg_wal"),
+            wal: vec![primary.data().join("pg_wal")],
             tablespaces: primary.tablespaces().clone(),
             at: None,
         })
@@ -98,6 +98,18 @@ impl Standby {
     #[must_use]
     pub fn data(&self) -> PathBuf {
         self.dir.join("data")
+    }
+
+    /// Finds WAL and timeline history in `cluster`'s `pg_wal` too: that of a copy of the primary that was promoted.
+    pub fn follow(&mut self, cluster: &Cluster) {
+        self.wal.push(cluster.data().join("pg_wal"));
+        self.tablespaces = cluster.tablespaces().clone();
+    }
+
+    /// The command that finds WAL for recovery.
+    pub(crate) fn restore_command(&self) -> String {
+        let copies: Vec<String> = self.wal.iter().map(|wal| format!("cp \"{}/%f\" \"%p\"", wal.display())).collect();
+        format!("restore_command = '{}'\n", copies.join(" 2>/dev/null || "))
     }
 
     /// The LSN that the files are at.
@@ -138,11 +150,10 @@ impl Standby {
         format!(
             "listen_addresses = ''\nunix_socket_directories = '{}'\nfsync = off\nhot_standby = off\nautovacuum = off\n\
              shared_buffers = 64MB\nmax_wal_size = 100GB\ncheckpoint_timeout = 1d\nmax_prepared_transactions = 100\n\
-             log_checkpoints = on\nallow_in_place_tablespaces = on\n\
-             restore_command = 'cp \"{}/%f\" \"%p\"'\n\
+             log_checkpoints = on\nallow_in_place_tablespaces = on\n{}\
              recovery_target_lsn = '{lsn}'\nrecovery_target_inclusive = off\nrecovery_target_action = shutdown\n",
             self.dir.display(),
-            self.primary_wal.display()
+            self.restore_command()
         )
     }
 }

@@ -12,15 +12,23 @@ use crate::RunAs;
 /// the very path that the primary used; while one of them runs, the link points at its directory.
 #[derive(Clone, Debug)]
 pub struct TablespaceLink {
+    /// Where the link is.
     dir: PathBuf,
+    /// The directory of the server's own.
+    own: PathBuf,
 }
 
 impl TablespaceLink {
     /// The link in the primary's directory, pointing at the primary's tablespaces.
     pub(crate) fn new(dir: &Path) -> Result<TablespaceLink> {
-        let link = TablespaceLink { dir: dir.to_owned() };
+        let link = TablespaceLink { dir: dir.to_owned(), own: dir.join("ts-primary") };
         link.point_at(&link.primary())?;
         Ok(link)
+    }
+
+    /// The same link for a copy of the cluster that becomes a primary itself, with its tablespaces in `own`.
+    pub(crate) fn of_copy(&self, own: &Path) -> TablespaceLink {
+        TablespaceLink { dir: self.dir.clone(), own: own.to_owned() }
     }
 
     pub(crate) fn link(&self) -> PathBuf {
@@ -29,7 +37,7 @@ impl TablespaceLink {
 
     /// The primary's own directory.
     pub(crate) fn primary(&self) -> PathBuf {
-        self.dir.join("ts-primary")
+        self.own.clone()
     }
 
     /// Makes every location lead into `target`, with an empty directory for each that the primary has.
@@ -37,8 +45,10 @@ impl TablespaceLink {
         let user = RunAs::server_user();
         user.make_dir(&self.primary())?;
         user.make_dir(target)?;
-        for entry in fs::read_dir(self.primary())? {
-            user.make_dir(&target.join(entry?.file_name()))?;
+        for known in [self.dir.join("ts-primary"), self.primary()].iter().filter(|known| known.exists()) {
+            for entry in fs::read_dir(known)? {
+                user.make_dir(&target.join(entry?.file_name()))?;
+            }
         }
         fs::remove_file(self.link()).ok();
         symlink(target, self.link())

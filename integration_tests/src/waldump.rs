@@ -58,13 +58,21 @@ impl DumpedRecord {
 pub struct WalDump {
     install: PgInstall,
     wal: PathBuf,
+    timeline: u32,
 }
 
 impl WalDump {
     /// The WAL in `wal`, usually a primary's `pg_wal`.
     #[must_use]
     pub fn new(install: &PgInstall, wal: &Path) -> WalDump {
-        WalDump { install: install.clone(), wal: wal.to_owned() }
+        WalDump { install: install.clone(), wal: wal.to_owned(), timeline: 1 }
+    }
+
+    /// The files of another timeline than the first one.
+    #[must_use]
+    pub fn on_timeline(mut self, timeline: u32) -> WalDump {
+        self.timeline = timeline;
+        self
     }
 
     /// The start of the oldest segment that is there.
@@ -115,6 +123,7 @@ impl WalDump {
     fn command(&self, from: Lsn, to: Lsn) -> Command {
         let mut command = self.install.command("pg_waldump");
         command.arg("--path").arg(&self.wal).arg(format!("--start={from}")).arg(format!("--end={to}"));
+        command.arg(format!("--timeline={}", self.timeline));
         command
     }
 }

@@ -110,7 +110,6 @@ fn catch_up(server: &Pageserver, timeline: &Timeline, out: &mut dyn RowSink) -> 
         let error = match state {
             Some(State::Failed { error }) => anyhow!(error),
             Some(State::Stopped) => anyhow!("the server is shutting down"),
-            Some(State::TimelineSwitched(_)) => anyhow!("the primary went on with another timeline"),
             _ => continue,
         };
         return Err(error.context("the copy is complete, but its WAL does not arrive"));

@@ -13,7 +13,8 @@ use pgdata::Lsn;
 use repository::{IngestError, Timeline};
 use serde::{Deserialize, Serialize};
 use walreceiver::{
-    BoxError, Outcome, Passing, Positions, Primary, ReceiverStatus, SlotName, StopHandle, StreamOptions, WalSink,
+    BoxError, Outcome, Passing, Positions, Primary, ReceiverStatus, SlotName, StopHandle, StreamOptions,
+    TimelineHistory, TimelineSwitch, WalSink,
 };
 
 use crate::config::ReceiverConfig;
@@ -79,7 +80,7 @@ impl Follower {
     pub fn start(timeline: Arc<Timeline>, source: &Source, config: &ReceiverConfig, fatal: &Fatal) -> Result<Follower> {
         let primary = source.primary(config)?;
         let info = timeline.info();
-        let mut options = StreamOptions::new(info.pg_timeline);
+        let mut options = StreamOptions::new(timeline.pg_timelines());
         options.slot = Some(SlotName::new(source.slot.as_str())?);
         options.system_id = Some(info.system_id);
         options.version = Some(info.version);
@@ -134,14 +135,8 @@ fn follow(
 ) {
     let name = sink.timeline.name();
     match walreceiver::stream(primary, options, sink, stop, status) {
-        Ok(Outcome::Stopped) => tracing::info!(name, "no longer following the primary"),
-        Ok(Outcome::TimelineEnded(switch)) => tracing::error!(
-            name,
-            timeline = switch.timeline,
-            next = switch.next_timeline,
-            at = %switch.switch_lsn,
-            "the primary went on with another timeline, which cannot be followed yet; what was received stays readable"
-        ),
+        // A timeline's end is no end: the sink goes on with the next one.
+        Ok(Outcome::Stopped | Outcome::TimelineEnded(_)) => tracing::info!(name, "no longer following the primary"),
         Err(error) => tracing::error!(
             name,
             %error,
@@ -178,5 +173,18 @@ impl WalSink for TimelineSink<'_> {
     fn flush(&mut self) -> Result<Positions, BoxError> {
         let progress = self.timeline.ingest().flush().map_err(|error| self.judge(error))?;
         Ok(Positions { written: progress.written, flushed: progress.flushed, applied: progress.applied })
+    }
+
+    fn timeline_ended(&mut self, switch: &TimelineSwitch, history: &TimelineHistory) -> Result<bool, BoxError> {
+        let switched = self.timeline.ingest().switch_timeline(switch.next_timeline, &history.content);
+        switched.map_err(|error| self.judge(error))?;
+        tracing::warn!(
+            name = self.timeline.name(),
+            timeline = switch.timeline,
+            next = switch.next_timeline,
+            at = %switch.switch_lsn,
+            "there was a failover: the server followed is on another timeline now, and is followed there"
+        );
+        Ok(true)
     }
 }

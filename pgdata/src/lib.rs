@@ -9,6 +9,7 @@
 //! - [`Change`]: what one WAL record does to the state of a cluster,
 //! - [`ControlFile`], [`CheckPoint`], [`ClusterState`]: what the cluster knows beside its pages,
 //! - [`DataFile`] and [`relation_path`]: which file is what, and where a thing lies,
+//! - [`Timelines`]: which timeline the WAL is of at each position, and the history files that say so,
 //! - [`maps`]: where a block's bits are in the visibility map,
 //! - [`slru`]: where a transaction's status, a multixact's members and the like are.
 //!
@@ -37,6 +38,7 @@ pub mod maps;
 mod page;
 mod path;
 pub mod slru;
+mod timelines;
 mod version;
 pub mod wal;
 
@@ -52,4 +54,5 @@ pub use path::{
     DEFAULT_TABLESPACE, DataFile, GLOBAL_TABLESPACE, PathError, SEGMENT_BLOCKS, database_path, relation_path,
     tablespace_directory,
 };
+pub use timelines::{Timelines, TimelinesError, check_any_history};
 pub use version::{PgVersion, UnknownVersion};

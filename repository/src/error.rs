@@ -131,6 +131,33 @@ pub enum IngestError {
         /// What is wrong behind it.
         source: WalError,
     },
+    /// The source went on with a timeline that leaves out what was received.
+    #[error(
+        "timeline {next} leaves timeline {timeline} at {begin}, but WAL was received up to {held}, which is not in its history and stays as it \
+         is: to follow the new timeline, attach it under another name"
+    )]
+    Diverged {
+        /// The timeline of the WAL received.
+        timeline: u32,
+        /// The one that the source went on with.
+        next: u32,
+        /// Where that begins.
+        begin: Lsn,
+        /// The end of the last record received.
+        held: Lsn,
+    },
+    /// The source went on with another timeline, but not all WAL before it is here.
+    #[error("timeline {next} follows timeline {timeline} at {begin}, but the WAL received ends at {end}")]
+    NotReached {
+        /// The timeline of the WAL received.
+        timeline: u32,
+        /// The one that follows.
+        next: u32,
+        /// Where that begins.
+        begin: Lsn,
+        /// The end of the WAL received.
+        end: Lsn,
+    },
     /// An earlier error ended the taking of WAL for good.
     #[error("the timeline takes no more WAL: {0}")]
     Stopped(Arc<IngestError>),

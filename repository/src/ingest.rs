@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, OnceLock};
 
-use page_cache::{Batch, PageCache};
-use pgdata::{Change, ClusterState, Lsn};
+use page_cache::{Batch, PageCache, WalLogError};
+use pgdata::{Change, ClusterState, Lsn, Timelines};
 use wal_decoder::{Interpreter, Record, WalError, WalStream};
 
 use crate::{IngestError, LostWal};
@@ -59,7 +59,8 @@ impl Ingest {
         let info = *cache.info();
         let mut decoder = Decoder {
             stream: WalStream::new(info.start_lsn, info.segment_size.bytes(), info.version)?
-                .expect_system_id(info.system_id),
+                .expect_system_id(info.system_id)
+                .expect_timelines(cache.wal().timelines()),
             interpreter: Interpreter::new(info.version, initial),
             last_start: None,
             batch: Batch::new(),
@@ -153,6 +154,30 @@ impl Ingest {
         Ok(Progress { written: self.next, flushed: self.resume_lsn(), applied })
     }
 
+    /// Goes on with the next timeline: the one that the sender's server follows after the present one. `file` is its history file. All WAL of
+    /// the present timeline must have been written; what is there of a record that was not whole at its end is void.
+    ///
+    /// # Errors
+    /// [`IngestError::Diverged`] if records were received that are not in the new timeline's history: they stay, and it is not followed.
+    /// [`IngestError::NotReached`] if WAL before the switch is missing, and whatever keeps the switch from being made durable.
+    pub fn switch_timeline(&mut self, timeline: u32, file: &[u8]) -> Result<(), IngestError> {
+        self.check()?;
+        let (now, next) = (self.cache.wal().timelines(), Timelines::parse(timeline, file).map_err(WalLogError::from)?);
+        let (held, begin) = (self.cache.last_record_lsn(), next.begin());
+        if begin < held {
+            return Err(IngestError::Diverged { timeline: now.last(), next: timeline, begin, held });
+        }
+        // PostgreSQL begins a timeline at the end of a record, or of the segment that a record ended early.
+        if begin != held || self.cache.wal().end() < begin {
+            let end = self.resume_lsn();
+            return Err(IngestError::NotReached { timeline: now.last(), next: timeline, begin, end });
+        }
+        self.cache.wal().truncate_to(begin)?;
+        self.cache.wal().begin_timeline(timeline, file)?;
+        tracing::info!(timeline = now.last(), next = timeline, at = %begin, "the WAL goes on with another timeline");
+        self.rewind()
+    }
+
     pub(crate) fn fault(&self) -> &Fault {
         &self.fault
     }
@@ -183,7 +208,7 @@ impl Ingest {
             Some(start) => WalStream::after_record(start, last, size, info.version)?,
             None => WalStream::new(last, size, info.version)?,
         };
-        self.decoder.stream = stream.expect_system_id(info.system_id);
+        self.decoder.stream = stream.expect_system_id(info.system_id).expect_timelines(self.cache.wal().timelines());
         self.next = self.resume_lsn();
         Ok(())
     }
@@ -210,8 +235,7 @@ fn end_of_log(cache: &PageCache, error: Option<WalError>) -> Option<LostWal> {
 
 /// The name of the file that a position of the WAL is in.
 fn segment_file(cache: &PageCache, at: Lsn) -> String {
-    let info = cache.info();
-    info.segment_size.file_name(info.pg_timeline, info.segment_size.segment_of(at))
+    cache.wal().file_name(cache.info().segment_size.segment_of(at))
 }
 
 /// What does not decode in a segment that was complete, and so durable, is damaged.

@@ -42,6 +42,6 @@ pub use error::{AttachTimelineError, IngestError, LostWal, OpenTimelineError, Re
 pub use id::{Id, ParseIdError};
 pub use ingest::{Ingest, Progress};
 pub use names::{DEFAULT_TENANT, make_dir};
-pub use page_cache::{LookupError, Options, ReadError as StateError, Status, TimelineInfo};
+pub use page_cache::{LookupError, Options, ReadError as StateError, Status, TimelineInfo, WalLogError};
 pub use repository::{BrokenTimeline, Repository, Reservation};
 pub use timeline::Timeline;

@@ -179,6 +179,12 @@ impl Timeline {
     /// # Errors
     /// If `lsn` cannot be read at.
     pub fn cluster(&self, lsn: Lsn) -> Result<ClusterState, ReadError> {
-        Ok(self.cache.cluster(lsn)?)
+        let mut state = self.cache.cluster(lsn)?;
+        // Records may lie between the beginning of a timeline and the one that says so.
+        let timeline = self.pg_timeline_at(lsn);
+        if state.counters.timeline != timeline {
+            state.counters.prev_timeline = std::mem::replace(&mut state.counters.timeline, timeline);
+        }
+        Ok(state)
     }
 }

@@ -4,8 +4,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use page_cache::{Options, PageCache, TimelineInfo};
-use pgdata::{ClusterState, ControlFile, Lsn};
+use page_cache::{Options, PageCache, TimelineInfo, WalLogError};
+use pgdata::{ClusterState, ControlFile, Lsn, Timelines};
 use walredo::Redo;
 
 use crate::ingest::Fault;
@@ -89,6 +89,26 @@ impl Timeline {
     #[must_use]
     pub fn last_record_lsn(&self) -> Lsn {
         self.cache.last_record_lsn()
+    }
+
+    /// PostgreSQL's timelines that the WAL is of: that of the base backup, and those that followed.
+    #[must_use]
+    pub fn pg_timelines(&self) -> Timelines {
+        self.cache.wal().timelines()
+    }
+
+    /// PostgreSQL's timeline of the record that ends at `lsn`: the one on which a cluster made of the state there goes on.
+    #[must_use]
+    pub fn pg_timeline_at(&self, lsn: Lsn) -> u32 {
+        self.pg_timelines().before(lsn)
+    }
+
+    /// The history file of one of PostgreSQL's timelines; `None` if it is not kept, as those of the base backup's timeline and before.
+    ///
+    /// # Errors
+    /// If it is damaged or cannot be read.
+    pub fn pg_history_file(&self, timeline: u32) -> Result<Option<Vec<u8>>, WalLogError> {
+        self.cache.wal().history_file(timeline)
     }
 
     /// The first LSN that can be read at: the end of the base backup.

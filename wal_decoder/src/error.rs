@@ -55,6 +55,16 @@ pub enum WalError {
         /// The timeline of the page before.
         before: u32,
     },
+    /// A page of another history than the one that is read.
+    #[error("WAL page {page}: of timeline {got}, expected {expected}: it is of another history")]
+    WrongTimeline {
+        /// Where the page starts.
+        page: Lsn,
+        /// The timeline in its header.
+        got: u32,
+        /// The timeline that the WAL is of there.
+        expected: u32,
+    },
     /// A page begins with the rest of a record where a record should start, or should begin with it and does not, or with
     /// another length.
     #[error("WAL page {page}: it continues a record with {got} bytes, expected {expected} (0: no continuation)")]

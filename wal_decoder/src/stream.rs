@@ -4,7 +4,7 @@ mod buffer;
 mod state;
 
 use pgdata::wal::{SegmentSize, WAL_PAGE_SIZE};
-use pgdata::{Lsn, PgVersion};
+use pgdata::{Lsn, PgVersion, Timelines};
 
 use crate::WalError;
 use buffer::Buffer;
@@ -47,6 +47,8 @@ pub struct WalStream {
     voided: Option<Lsn>,
     system_id: Option<u64>,
     timeline: u32,
+    /// What each page's timeline must be.
+    timelines: Option<Timelines>,
 }
 
 /// An assembled record longer than this gives its memory back afterwards.
@@ -102,6 +104,7 @@ impl WalStream {
             voided: None,
             system_id: None,
             timeline: 0,
+            timelines: None,
         })
     }
 
@@ -109,6 +112,13 @@ impl WalStream {
     #[must_use]
     pub fn expect_system_id(mut self, system_id: u64) -> Self {
         self.system_id = Some(system_id);
+        self
+    }
+
+    /// Lets only pages of the timeline in that the WAL is of at each of them. Otherwise timelines may be any that only grow.
+    #[must_use]
+    pub fn expect_timelines(mut self, timelines: Timelines) -> Self {
+        self.timelines = Some(timelines);
         self
     }
 

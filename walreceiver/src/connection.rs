@@ -53,6 +53,11 @@ pub struct TimelineHistory {
     pub content: Vec<u8>,
 }
 
+/// The error of a connection string without hosts.
+pub(crate) fn no_host() -> Error {
+    Error::Config("it names no host: add host=…".to_owned())
+}
+
 /// A connection to a server in physical replication mode. Every call blocks, and ends at once when the handle given to [`connect`](Connection::connect) is stopped.
 /// After an error of any kind but an answer of the server the connection is of no use.
 pub struct Connection {
@@ -76,10 +81,10 @@ impl Connection {
                 Err(error) => return Err(error),
             }
         }
-        Err(last.unwrap_or_else(|| Error::Config("it names no host: add host=…".to_owned())))
+        Err(last.unwrap_or_else(no_host))
     }
 
-    fn connect_to(primary: &Primary, target: &Target, stop: &StopHandle) -> Result<Self, Error> {
+    pub(crate) fn connect_to(primary: &Primary, target: &Target, stop: &StopHandle) -> Result<Self, Error> {
         let runtime = wire::event_loop()?;
         let socket = wire::run(&runtime, stop, "connecting", None, socket::connect(primary, target))?;
         let mut wire = Wire::new(runtime, socket, stop.clone());
@@ -88,7 +93,21 @@ impl Connection {
         wire.timeout = Some(COMMAND_TIMEOUT);
         let mut connection = Connection { wire, version: PgVersion::V15, server_version_num: 0 };
         connection.read_version()?;
+        if let Some(wanted) = primary.standby {
+            let standby = connection.is_standby()?;
+            if standby != wanted {
+                return Err(Error::WrongRole { host: target.to_string(), standby });
+            }
+        }
         Ok(connection)
+    }
+
+    /// Whether the server is a standby at this moment.
+    ///
+    /// # Errors
+    /// Those of [`show`](Connection::show).
+    pub fn is_standby(&mut self) -> Result<bool, Error> {
+        self.show_switch("in_hot_standby")
     }
 
     fn read_version(&mut self) -> Result<(), Error> {
@@ -151,12 +170,16 @@ impl Connection {
     /// # Errors
     /// Those of [`show`](Connection::show).
     pub fn data_checksums(&mut self) -> Result<bool, Error> {
-        match self.show("data_checksums")?.as_str() {
+        self.show_switch("data_checksums")
+    }
+
+    fn show_switch(&mut self, setting: &str) -> Result<bool, Error> {
+        match self.show(setting)?.as_str() {
             "on" => Ok(true),
             "off" => Ok(false),
             other => {
-                let reason = format!("it is {other:?}");
-                Err(ProtocolError::Result { command: "SHOW data_checksums", reason }.into())
+                let reason = format!("{setting} is {other:?}");
+                Err(ProtocolError::Result { command: "SHOW", reason }.into())
             }
         }
     }

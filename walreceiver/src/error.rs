@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use pgdata::{Lsn, PgVersion};
+use pgdata::{Lsn, PgVersion, TimelinesError};
 
 use crate::protocol::ProtocolError;
 use crate::tar::TarError;
@@ -174,38 +174,55 @@ pub enum Error {
     },
     /// The server is on an older timeline than the one asked for.
     #[error(
-        "the server is on timeline {server}, before timeline {expected} that is to be continued: it is an old copy of the cluster"
+        "the server is on timeline {server}, before timeline {expected} that is to be continued: {}",
+        if *standby { "it is a standby that has not followed yet, and is waited for" } else { "it is an old copy of the cluster" }
     )]
     TimelineBehind {
         /// The timeline of the history so far.
         expected: u32,
         /// The server's.
         server: u32,
+        /// Whether it is a standby, which may still come there.
+        standby: bool,
     },
-    /// The server's history left our timeline before the position we have.
+    /// The server's history left ours before the position we have.
     #[error(
-        "the server's timeline {server} left timeline {expected} before {start}: what was received after the fork is not in its history ({source})"
+        "the server's timeline {server} left the history of timeline {expected} at {parting}, but that was received up to {start}, of which the \
+         server knows nothing: what was received stays as it is; to follow this server, attach it anew under another name"
     )]
     TimelineDiverged {
         /// The timeline of the history so far.
         expected: u32,
         /// The server's.
         server: u32,
-        /// Where streaming was to begin.
+        /// The last position that both histories have in common; 0/0 if that is not known.
+        parting: Lsn,
+        /// The end of what was received, where streaming was to begin.
         start: Lsn,
-        /// The server's words.
-        #[source]
-        source: Box<ServerError>,
     },
+    /// The server's history file is not usable.
+    #[error("the server's timeline history: {0}")]
+    TimelineHistory(#[from] TimelinesError),
     /// The server has less WAL than was already received from it.
     #[error(
-        "streaming must continue at {start}, but the server's WAL ends at {server_end}: it lost WAL or is an old copy"
+        "streaming must continue at {start}, but the server's WAL ends at {server_end}: {}",
+        if *standby { "it is a standby that lags behind, and is waited for" } else { "it lost WAL or is an old copy" }
     )]
     AheadOfServer {
         /// Where streaming was to begin.
         start: Lsn,
         /// The end of the server's WAL.
         server_end: Lsn,
+        /// Whether it is a standby, which may still come there.
+        standby: bool,
+    },
+    /// The server is a primary and should be a standby, or the other way round.
+    #[error("{host} is a {}, but target_session_attrs asks for a {}", role(*standby), role(!*standby))]
+    WrongRole {
+        /// The server.
+        host: String,
+        /// Whether it is a standby.
+        standby: bool,
     },
     /// The server does not write WAL that can be streamed.
     #[error(
@@ -302,13 +319,17 @@ pub enum Error {
     Panicked,
 }
 
+fn role(standby: bool) -> &'static str {
+    if standby { "standby" } else { "primary" }
+}
+
 fn words(source: &Option<Box<ServerError>>) -> String {
     source.as_ref().map_or_else(String::new, |source| format!(" ({source})"))
 }
 
 impl Error {
     /// Whether another attempt may succeed with nobody changing anything: the network, a restart of the server, a resource that is taken for now, a
-    /// sink that said so by [`Passing`].
+    /// standby that has not come as far yet, or is promoted, a sink that said so by [`Passing`].
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(
@@ -320,6 +341,9 @@ impl Error {
                 | Error::SlotInUse { .. }
                 | Error::TooManyConnections(_)
                 | Error::Unavailable(_)
+                | Error::WrongRole { .. }
+                | Error::TimelineBehind { standby: true, .. }
+                | Error::AheadOfServer { standby: true, .. }
         ) || matches!(self, Error::Sink(error) if error.is::<Passing>())
     }
 }

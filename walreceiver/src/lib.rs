@@ -3,7 +3,8 @@
 //! - [`Primary`] is the server: a libpq connection string, with TLS and every usual authentication.
 //! - [`Connection`] speaks the replication commands that answer at once: who are you, create a slot, show a setting.
 //! - [`base_backup`] gives all files of the cluster to a [`BackupSink`], piece by piece.
-//! - [`stream()`] gives the WAL to a [`WalSink`] as the server writes it, tells the server what is durable, and connects anew after every failure that may pass.
+//! - [`stream()`] gives the WAL to a [`WalSink`] as the server writes it, tells the server what is durable, connects anew after every failure that may pass, and
+//!   goes on over a failover, if the sink wants that ([`WalSink::timeline_ended`]).
 //!   It blocks: run it in a thread of its own, end it by a [`StopHandle`], watch it through a [`ReceiverStatus`].
 //!
 //! No WAL is lost between the two if a replication slot is created first. The slot holds back WAL until the sink's
@@ -58,6 +59,7 @@
 
 mod backoff;
 mod backup;
+mod check;
 mod command;
 mod connection;
 mod error;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pgdata::PgVersion;
+use pgdata::{PgVersion, Timelines};
 
 use crate::slot::SlotName;
 
@@ -42,9 +42,12 @@ impl Default for BackupOptions {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct StreamOptions {
-    /// The timeline to be streamed.
-    pub timeline: u32,
+    /// The timeline to be streamed at first, with what is known of where it came from: a server with another history is refused.
+    pub timelines: Timelines,
     /// The physical slot that holds back WAL while we are away. `None`: the server may remove WAL that we still need.
+    ///
+    /// A slot that is missing is an error, unless the server is perhaps not the one that had it: it is on a later timeline, so that there was
+    /// a failover, or the connection string names several hosts. Then it is made.
     pub slot: Option<SlotName>,
     /// Refuse another cluster than this.
     pub system_id: Option<u64>,
@@ -64,11 +67,12 @@ pub struct StreamOptions {
 }
 
 impl StreamOptions {
-    /// Streams `timeline` with the defaults, without a slot and without a check of the server's identity.
+    /// Streams a timeline, given by its number or with its history, with the defaults, without a slot and without a check of the server's
+    /// identity.
     #[must_use]
-    pub fn new(timeline: u32) -> Self {
+    pub fn new(timelines: impl Into<Timelines>) -> Self {
         StreamOptions {
-            timeline,
+            timelines: timelines.into(),
             slot: None,
             system_id: None,
             version: None,

@@ -13,13 +13,16 @@ use crate::error::Error;
 pub struct Primary {
     pub(crate) config: Config,
     pub(crate) verify: Verify,
+    /// Whether it must be a standby, or must not be one; `None` if either will do.
+    pub(crate) standby: Option<bool>,
 }
 
 impl Primary {
     /// Parses a libpq connection string, either form: `host=… port=…` or `postgresql://…`.
     ///
     /// Understood are `host`, `hostaddr`, `port` (also several, tried in turn), `user`, `password`, `application_name`, `options`, `connect_timeout`,
-    /// `keepalives…`, `tcp_user_timeout`, `sslmode`, `sslrootcert`, `sslnegotiation` and `channel_binding`, with libpq's meaning except that
+    /// `keepalives…`, `tcp_user_timeout`, `target_session_attrs` (`read-write` means a server that is no standby, `read-only` one
+    /// that is), `sslmode`, `sslrootcert`, `sslnegotiation` and `channel_binding`, with libpq's meaning except that
     /// `prefer` never falls back to plain text after TLS was agreed on, and is not satisfied with an untrusted certificate when `sslrootcert` is given.
     /// `dbname` is taken and not used, because a physical replication connection belongs to no database.
     ///
@@ -47,11 +50,16 @@ impl Primary {
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             return Err(Error::Config("it names no host: add host=…".to_owned()));
         }
-        if config.get_target_session_attrs() != TargetSessionAttrs::Any
-            || config.get_load_balance_hosts() != LoadBalanceHosts::Disable
-        {
-            return Err(Error::Config("target_session_attrs and load_balance_hosts are not supported".to_owned()));
+        if config.get_load_balance_hosts() != LoadBalanceHosts::Disable {
+            return Err(Error::Config(
+                "load_balance_hosts is not supported: hosts are tried in their order".to_owned(),
+            ));
         }
+        let standby = match config.get_target_session_attrs() {
+            TargetSessionAttrs::ReadWrite => Some(false),
+            TargetSessionAttrs::ReadOnly => Some(true),
+            _ => None,
+        };
         if words.requires_tls() {
             config.ssl_mode(SslMode::Require);
         }
@@ -61,7 +69,12 @@ impl Primary {
         if matches!(verify, Verify::Full(_)) && config.get_hosts().is_empty() {
             return Err(Error::Config("sslmode=verify-full needs host=…, to compare with the certificate".to_owned()));
         }
-        Ok(Primary { config, verify })
+        Ok(Primary { config, verify, standby })
+    }
+
+    /// Whether the connection string leaves open which of several servers it is.
+    pub(crate) fn has_several_hosts(&self) -> bool {
+        self.config.get_hosts().len().max(self.config.get_hostaddrs().len()) > 1
     }
 
     /// Names the connections for `pg_stat_replication` and `synchronous_standby_names`, unless the connection string does it. Without either

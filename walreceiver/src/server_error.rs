@@ -14,7 +14,7 @@ pub(crate) enum Asked<'a> {
     /// `CREATE_REPLICATION_SLOT`, `DROP_REPLICATION_SLOT` or `READ_REPLICATION_SLOT`.
     Slot { command: &'static str, slot: &'a str },
     /// `START_REPLICATION`, and all that comes until it ends.
-    Stream { slot: Option<&'a str>, start: Lsn, timeline: u32, server_timeline: u32 },
+    Stream { slot: Option<&'a str>, start: Lsn },
     /// Any other command.
     Command(&'static str),
 }
@@ -73,22 +73,14 @@ fn explain_in_context(error: Box<ServerError>, asked: Asked<'_>) -> Error {
                 _ => Error::Server { command, source: error },
             }
         }
-        Asked::Stream { slot, start, timeline, server_timeline } => {
-            match (error.code.as_str(), slot.map(str::to_owned)) {
-                ("42704", Some(slot)) => Error::SlotMissing { slot },
-                ("55006", Some(slot)) => Error::SlotInUse { slot, source: error },
-                ("55000", Some(slot)) if error.message.contains("logical") => {
-                    Error::SlotUnsuitable { slot, source: error }
-                }
-                ("55000", Some(slot)) => Error::SlotInvalidated { slot, source: Some(error) },
-                ("58P01", _) => Error::WalRemoved { start, source: error },
-                // This error has no code of its own, but no other one can come when timelines differ and the server is well.
-                ("XX000", _) if server_timeline != timeline => {
-                    Error::TimelineDiverged { expected: timeline, server: server_timeline, start, source: error }
-                }
-                _ => Error::Server { command: "START_REPLICATION", source: error },
-            }
-        }
+        Asked::Stream { slot, start } => match (error.code.as_str(), slot.map(str::to_owned)) {
+            ("42704", Some(slot)) => Error::SlotMissing { slot },
+            ("55006", Some(slot)) => Error::SlotInUse { slot, source: error },
+            ("55000", Some(slot)) if error.message.contains("logical") => Error::SlotUnsuitable { slot, source: error },
+            ("55000", Some(slot)) => Error::SlotInvalidated { slot, source: Some(error) },
+            ("58P01", _) => Error::WalRemoved { start, source: error },
+            _ => Error::Server { command: "START_REPLICATION", source: error },
+        },
     }
 }
 
@@ -119,7 +111,7 @@ mod tests {
 
     #[test]
     fn an_unknown_code_is_told_as_it_is() {
-        let asked = Asked::Stream { slot: Some("s"), start: Lsn(1), timeline: 1, server_timeline: 1 };
+        let asked = Asked::Stream { slot: Some("s"), start: Lsn(1) };
         let told = explain(error("XX000", "oops"), asked);
         assert!(matches!(&told, Error::Server { source, .. } if source.message == "oops") && !told.is_transient());
     }

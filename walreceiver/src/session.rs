@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
-use pgdata::Lsn;
+use pgdata::{Lsn, Timelines};
 use postgres_protocol::message::backend::Message;
 use postgres_protocol::message::frontend;
 
+use crate::check::{check_server, check_slot};
 use crate::command;
-use crate::connection::Connection;
+use crate::connection::{Connection, TimelineHistory, no_host};
 use crate::error::Error;
 use crate::options::StreamOptions;
 use crate::primary::Primary;
@@ -18,23 +19,29 @@ use crate::protocol::{
 use crate::rows::Row;
 use crate::server_error::{self, Asked};
 use crate::sink::{Positions, WalSink};
+use crate::socket::{self, Target};
 use crate::status::{ReceiverStatus, State, TimelineSwitch};
 use crate::stop::StopHandle;
-use crate::stream::Outcome;
 use crate::wire::{Fill, is_aside};
 
 const COMMAND: &str = "START_REPLICATION";
 const STREAMING: &str = "streaming WAL";
 
+/// How a timeline ended.
+pub(crate) struct TimelineEnd {
+    pub(crate) switch: TimelineSwitch,
+    /// The history file of the timeline that follows.
+    pub(crate) history: TimelineHistory,
+    /// What it says.
+    pub(crate) timelines: Timelines,
+}
+
 /// One connection's streaming.
 pub(crate) struct Session<'a> {
     connection: Connection,
-    options: &'a StreamOptions,
+    wanted: Wanted<'a>,
     sink: &'a mut dyn WalSink,
     status: &'a ReceiverStatus,
-    server_timeline: u32,
-    /// Where streaming began.
-    start: Lsn,
     /// The position after the last byte given to the sink.
     position: Lsn,
     /// Bytes given to the sink since it was flushed.
@@ -51,11 +58,80 @@ pub(crate) struct Session<'a> {
     at_end: bool,
 }
 
-impl<'a> Session<'a> {
+/// A connection in which the server has begun to stream, or said that there is nothing to stream of the timeline.
+struct Started {
+    connection: Connection,
+    /// The end of the server's WAL.
+    server_end: Lsn,
+    at_end: bool,
+}
+
+/// What is to be streamed, and from where on.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) options: &'a StreamOptions,
+    pub(crate) timelines: &'a Timelines,
+    start: Lsn,
+}
+
+impl<'a> Wanted<'a> {
+    fn slot(&self) -> Option<&'a str> {
+        self.options.slot.as_ref().map(|slot| slot.as_str())
+    }
+
+    fn question(&self) -> Asked<'a> {
+        Asked::Stream { slot: self.slot(), start: self.start }
+    }
+
+    /// Connects to the first host that can continue the history. What one of them cannot do for now another may, and it may itself later:
+    /// so an error that may pass is told rather than one that does not.
+    fn start(&self, primary: &Primary, stop: &StopHandle) -> Result<Started, Error> {
+        let mut told: Option<Error> = None;
+        for target in socket::targets(&primary.config)? {
+            match self.start_on(primary, &target, stop) {
+                Err(Error::Stopped) => return Err(Error::Stopped),
+                Err(error) => {
+                    let several = primary.has_several_hosts();
+                    if several {
+                        tracing::warn!(host = %target, %error, "this host cannot be followed");
+                    }
+                    if told.as_ref().is_none_or(|told| error.is_transient() || !told.is_transient()) {
+                        told = Some(error);
+                    }
+                }
+                started => return started,
+            }
+        }
+        Err(told.unwrap_or_else(no_host))
+    }
+
     /// Connects, makes sure that it is the right server, and asks for WAL.
+    fn start_on(&self, primary: &Primary, target: &Target, stop: &StopHandle) -> Result<Started, Error> {
+        let (timeline, start) = (self.timelines.last(), self.start);
+        let mut connection = Connection::connect_to(primary, target, stop)?;
+        let identity = check_server(&mut connection, self.options, self.timelines, start)?;
+        if let Some(slot) = &self.options.slot {
+            let moved = identity.timeline != timeline || primary.has_several_hosts();
+            check_slot(&mut connection, slot, start, moved)?;
+        }
+        connection.send(COMMAND, &command::start_replication(self.options.slot.as_ref(), start, timeline))?;
+        let at_end = match connection.next(self.question())? {
+            ServerMessage::CopyBoth => false,
+            // The timeline ends where we are: its successor is told at once.
+            ServerMessage::Other(Message::RowDescription(_)) => true,
+            other => return Err(connection.wire.unexpected(&other)),
+        };
+        tracing::info!(host = %target, %start, timeline, slot = self.slot(), "streaming");
+        Ok(Started { connection, server_end: identity.flushed.max(start), at_end })
+    }
+}
+
+impl<'a> Session<'a> {
+    /// Connects, makes sure that it is the right server, and asks for WAL of the last of `timelines`.
     pub(crate) fn start(
         primary: &Primary,
         options: &'a StreamOptions,
+        timelines: &'a Timelines,
         sink: &'a mut dyn WalSink,
         stop: &StopHandle,
         status: &'a ReceiverStatus,
@@ -64,63 +140,39 @@ impl<'a> Session<'a> {
         if !start.is_valid() {
             return Err(Error::InvalidStart(start));
         }
-        let mut connection = Connection::connect(primary, stop)?;
-        let server_timeline = check_server(&mut connection, options, start)?;
-        check_slot(&mut connection, options, start)?;
-        connection.send(COMMAND, &command::start_replication(options.slot.as_ref(), start, options.timeline))?;
+        let wanted = Wanted { options, timelines, start };
+        let Started { mut connection, server_end, at_end } = wanted.start(primary, stop)?;
+        if !at_end {
+            connection.wire.doing = STREAMING;
+            connection.wire.timeout = Some(options.receiver_timeout);
+            status.update(|status| {
+                status.state = State::Streaming;
+                status.connected_since = Some(SystemTime::now());
+                status.connections += 1;
+                status.received = start;
+                status.server_end = server_end;
+            });
+        }
         let now = Instant::now();
-        let mut session = Session {
+        Ok(Session {
             connection,
-            options,
+            wanted,
             sink,
             status,
-            server_timeline,
-            start,
             position: start,
             unflushed: 0,
-            server_end: start,
+            server_end,
             reply_due: true,
             asked: false,
             heard: now,
             reported: now,
-            at_end: false,
-        };
-        session.await_stream()?;
-        Ok(session)
+            at_end,
+        })
     }
 
-    fn question(&self) -> Asked<'a> {
-        Asked::Stream {
-            slot: self.options.slot.as_ref().map(|slot| slot.as_str()),
-            start: self.start,
-            timeline: self.options.timeline,
-            server_timeline: self.server_timeline,
-        }
-    }
-
-    fn await_stream(&mut self) -> Result<(), Error> {
-        match self.connection.next(self.question())? {
-            ServerMessage::CopyBoth => {
-                self.connection.wire.doing = STREAMING;
-                self.connection.wire.timeout = Some(self.options.receiver_timeout);
-                let (start, slot) = (self.start, self.options.slot.as_ref().map(|slot| slot.as_str()));
-                tracing::info!(%start, timeline = self.options.timeline, slot, "streaming");
-                self.status.update(|status| {
-                    status.state = State::Streaming;
-                    status.connected_since = Some(SystemTime::now());
-                    status.connections += 1;
-                    status.received = start;
-                });
-            }
-            // The timeline ends where we are: its successor is told at once.
-            ServerMessage::Other(Message::RowDescription(_)) => self.at_end = true,
-            other => return Err(self.connection.wire.unexpected(&other)),
-        }
-        Ok(())
-    }
-
-    /// Streams until something ends it. What was received is then flushed, whatever ended it, unless that was the sink and for good.
-    pub(crate) fn run(mut self) -> Result<Outcome, Error> {
+    /// Streams until something ends it: by itself only the timeline does. What was received is then flushed, whatever ended it, unless that
+    /// was the sink and for good.
+    pub(crate) fn run(mut self) -> Result<TimelineEnd, Error> {
         let end = if self.at_end { self.timeline_end() } else { self.pump() };
         if self.unflushed > 0 && !matches!(&end, Err(error @ Error::Sink(_)) if !error.is_transient()) {
             self.flush()?;
@@ -131,13 +183,13 @@ impl<'a> Session<'a> {
         end
     }
 
-    fn pump(&mut self) -> Result<Outcome, Error> {
+    fn pump(&mut self) -> Result<TimelineEnd, Error> {
         loop {
             while let Some(message) = self.connection.wire.buffered()? {
-                if let Some(outcome) = self.message(message)? {
-                    return Ok(outcome);
+                if let Some(end) = self.message(message)? {
+                    return Ok(end);
                 }
-                if self.unflushed >= self.options.flush_bytes {
+                if self.unflushed >= self.wanted.options.flush_bytes {
                     self.report(false)?;
                 }
             }
@@ -155,7 +207,7 @@ impl<'a> Session<'a> {
 
     /// Waits for the server, and meanwhile keeps up what it expects of us.
     fn wait(&mut self) -> Result<(), Error> {
-        let timeout = self.options.receiver_timeout;
+        let StreamOptions { receiver_timeout: timeout, status_interval, .. } = *self.wanted.options;
         let mut silence = self.heard.elapsed();
         if silence >= timeout {
             // The time may have passed in the sink: then bytes wait already.
@@ -168,12 +220,12 @@ impl<'a> Session<'a> {
         if silence >= timeout / 2 && !self.asked {
             self.report(true)?;
             self.asked = true;
-        } else if self.reported.elapsed() >= self.options.status_interval {
+        } else if self.reported.elapsed() >= status_interval {
             self.report(false)?;
         }
         silence = self.heard.elapsed();
         let patience = if self.asked { timeout } else { timeout / 2 };
-        let until_report = self.options.status_interval.saturating_sub(self.reported.elapsed());
+        let until_report = status_interval.saturating_sub(self.reported.elapsed());
         let wait = patience.saturating_sub(silence).min(until_report);
         if self.connection.wire.fill_until(Instant::now() + wait)? == Fill::Bytes {
             self.hear();
@@ -186,7 +238,7 @@ impl<'a> Session<'a> {
         self.asked = false;
     }
 
-    fn message(&mut self, message: ServerMessage) -> Result<Option<Outcome>, Error> {
+    fn message(&mut self, message: ServerMessage) -> Result<Option<TimelineEnd>, Error> {
         match message {
             ServerMessage::Other(Message::CopyData(body)) => {
                 match parse_replication_message(body.into_bytes())? {
@@ -204,7 +256,7 @@ impl<'a> Session<'a> {
                 self.timeline_end().map(Some)
             }
             ServerMessage::Other(Message::ErrorResponse(body)) => {
-                Err(server_error::explain(server_error::read(body.fields()), self.question()))
+                Err(server_error::explain(server_error::read(body.fields()), self.wanted.question()))
             }
             // The server has sent all it has, and shuts down.
             ServerMessage::Other(Message::CommandComplete(_)) => Err(Error::Closed { doing: STREAMING }),
@@ -267,21 +319,40 @@ impl<'a> Session<'a> {
     }
 
     /// Reads where the timeline ended.
-    fn timeline_end(&mut self) -> Result<Outcome, Error> {
-        let asked = self.question();
+    fn timeline_end(&mut self) -> Result<TimelineEnd, Error> {
+        let asked = self.wanted.question();
         let rows =
             self.connection.rows_until(COMMAND, asked, |message| matches!(message, Message::ReadyForQuery(_)))?;
         let Some(row) = rows.first() else {
             // A server that ends the stream of its present timeline goes away.
             return Err(Error::Closed { doing: STREAMING });
         };
-        let switch = read_switch(self.options.timeline, row)?;
-        if switch.switch_lsn != self.position {
-            let reason = format!("timeline ends at {}, but its WAL at {}", switch.switch_lsn, self.position);
+        let switch = read_switch(self.wanted.timelines.last(), row)?;
+        self.flush()?;
+        self.check_switch(switch)?;
+        let history = self.connection.timeline_history(switch.next_timeline)?;
+        let timelines = Timelines::parse(switch.next_timeline, &history.content)?;
+        let end = timelines.end_of(switch.timeline);
+        if end != Some(switch.switch_lsn) || !self.wanted.timelines.is_continued_by(&timelines) {
+            let reason = format!("{switch:?} contradicts the history of the next timeline, where it ends at {end:?}");
             return Err(ProtocolError::Result { command: COMMAND, reason }.into());
         }
-        self.flush()?;
-        Ok(Outcome::TimelineEnded(switch))
+        Ok(TimelineEnd { switch, history, timelines })
+    }
+
+    /// Up to the switch everything has come, and nothing that counts came from behind it. A standby sends what it has of a record that is not whole
+    /// yet, and when it is promoted, its new timeline begins before that.
+    fn check_switch(&self, switch: TimelineSwitch) -> Result<(), Error> {
+        let (parting, held) = (switch.switch_lsn, self.sink.start_lsn());
+        if parting < held {
+            let (expected, server) = (switch.timeline, switch.next_timeline);
+            return Err(Error::TimelineDiverged { expected, server, parting, start: held });
+        }
+        if parting > self.position {
+            let reason = format!("the timeline ends at {parting}, but its WAL came up to {} only", self.position);
+            return Err(ProtocolError::Result { command: COMMAND, reason }.into());
+        }
+        Ok(())
     }
 
     /// Tells the last positions and ends the stream in order, as far as that takes no time.
@@ -293,55 +364,6 @@ impl<'a> Session<'a> {
         frontend::terminate(&mut farewell);
         self.connection.wire.close(&farewell);
     }
-}
-
-/// Refuses a server that cannot continue our history; the timeline on which it is.
-fn check_server(connection: &mut Connection, options: &StreamOptions, start: Lsn) -> Result<u32, Error> {
-    if let Some(expected) = options.version
-        && expected != connection.version()
-    {
-        return Err(Error::WrongVersion { expected, got: connection.version() });
-    }
-    let identity = connection.identify_system()?;
-    if let Some(expected) = options.system_id
-        && expected != identity.system_id
-    {
-        return Err(Error::WrongSystem { expected, got: identity.system_id });
-    }
-    if identity.timeline < options.timeline {
-        return Err(Error::TimelineBehind { expected: options.timeline, server: identity.timeline });
-    }
-    if identity.timeline == options.timeline && identity.flushed < start {
-        return Err(Error::AheadOfServer { start, server_end: identity.flushed });
-    }
-    Ok(identity.timeline)
-}
-
-/// Refuses a slot that holds nothing back, before the server lets us stream with it nevertheless.
-fn check_slot(connection: &mut Connection, options: &StreamOptions, start: Lsn) -> Result<(), Error> {
-    let Some(slot) = &options.slot else { return Ok(()) };
-    let Some(info) = connection.read_slot(slot)? else {
-        return Err(Error::SlotMissing { slot: slot.to_string() });
-    };
-    let Some(restart_lsn) = info.restart_lsn else {
-        return Err(Error::SlotInvalidated { slot: slot.to_string(), source: None });
-    };
-    if restart_lsn > start && is_loss(start, restart_lsn, connection.wal_segment_size()?) {
-        tracing::error!(
-            slot = slot.as_str(),
-            %restart_lsn,
-            %start,
-            "WAL that was received and acknowledged before is gone here: it is asked for again, but the server may have removed it"
-        );
-    }
-    Ok(())
-}
-
-/// Whether a slot that holds back WAL from `restart_lsn` on was told of more than is there. A new slot begins inside the segment from whose
-/// start the first WAL is asked for.
-fn is_loss(start: Lsn, restart_lsn: Lsn, segment_size: u32) -> bool {
-    let size = u64::from(segment_size);
-    restart_lsn > start && !(start.0.is_multiple_of(size) && restart_lsn.0 / size == start.0 / size)
 }
 
 fn read_switch(timeline: u32, row: &Row) -> Result<TimelineSwitch, ProtocolError> {
@@ -357,24 +379,4 @@ fn postgres_now() -> i64 {
     const EPOCH: Duration = Duration::from_secs(946_684_800);
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH + EPOCH).unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_slot_ahead_of_us_means_a_loss_unless_it_is_new() {
-        const SIZE: u32 = 16 << 20;
-        for (start, restart, loss) in [
-            (0x300_0000, 0x300_0028, false),
-            (0x300_0000, 0x3FF_FFF8, false),
-            (0x300_0000, 0x400_0000, true),
-            (0x300_0100, 0x300_0108, true),
-            (0x300_0100, 0x300_0100, false),
-            (0x300_0100, 0x300_0028, false),
-        ] {
-            assert_eq!(is_loss(Lsn(start), Lsn(restart), SIZE), loss, "{start:x} {restart:x}");
-        }
-    }
 }

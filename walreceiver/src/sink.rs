@@ -2,7 +2,9 @@
 
 use pgdata::{Lsn, PgVersion};
 
+use crate::connection::TimelineHistory;
 use crate::error::BoxError;
+use crate::status::TimelineSwitch;
 
 /// A tablespace other than `pg_default` and `pg_global`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,4 +136,15 @@ pub trait WalSink {
     /// # Errors
     /// Whatever should end the receiver: for good, or for some time if it is [`Passing`](crate::Passing).
     fn flush(&mut self) -> Result<Positions, BoxError>;
+
+    /// All WAL of the timeline was given and flushed, and the server goes on with the next one, whose history file this is. It may have been more: what
+    /// follows `switch_lsn` is void, and never reaches [`start_lsn`](WalSink::start_lsn). Answers whether to go on with that
+    /// timeline, from [`start_lsn`](WalSink::start_lsn) on, which must be `switch_lsn` then; by default the receiver ends here.
+    ///
+    /// # Errors
+    /// Whatever should end the receiver for good.
+    fn timeline_ended(&mut self, switch: &TimelineSwitch, history: &TimelineHistory) -> Result<bool, BoxError> {
+        let _ = (switch, history);
+        Ok(false)
+    }
 }

@@ -1,5 +1,6 @@
 //! From a connection string to a connected socket: addresses in turn, TCP or Unix, TLS or not.
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -52,6 +53,12 @@ enum Address {
     Ip(IpAddr),
     /// The directory of the socket file.
     Directory(std::path::PathBuf),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.name, self.port)
+    }
 }
 
 /// The hosts in their order.

@@ -61,6 +61,8 @@ pub struct StatusSnapshot {
     pub connected_since: Option<SystemTime>,
     /// When the server last sent anything.
     pub last_message: Option<SystemTime>,
+    /// The timeline that is, or is to be, streamed; 0 before the first attempt.
+    pub timeline: u32,
     /// How often streaming began.
     pub connections: u64,
     /// Bytes of WAL received over all connections.
@@ -91,6 +93,7 @@ impl ReceiverStatus {
                 server_end: Lsn::INVALID,
                 connected_since: None,
                 last_message: None,
+                timeline: 0,
                 connections: 0,
                 bytes: 0,
             })),

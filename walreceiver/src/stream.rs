@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use pgdata::Timelines;
+
 use crate::backoff::{Backoff, random};
 use crate::error::Error;
 use crate::options::StreamOptions;
 use crate::primary::Primary;
-use crate::session::Session;
+use crate::session::{Session, TimelineEnd};
 use crate::sink::WalSink;
 use crate::status::{ReceiverStatus, State, TimelineSwitch};
 use crate::stop::StopHandle;
@@ -18,12 +20,12 @@ use crate::wire;
 pub enum Outcome {
     /// It was asked to. What was received is flushed.
     Stopped,
-    /// All WAL of the timeline was received and flushed; the server goes on with another one.
+    /// All WAL of the timeline was received and flushed; the server goes on with another one, and the sink does not.
     TimelineEnded(TimelineSwitch),
 }
 
-/// Streams WAL into `sink` until `stop` is stopped, the timeline ends, or an error arises that another attempt would meet again. After any other
-/// error it waits, connects anew and goes on at [`WalSink::start_lsn`]. `status` tells at any time what is going on.
+/// Streams WAL into `sink` until `stop` is stopped, a timeline ends with which the sink is content, or an error arises that another attempt would meet
+/// again. After any other error it waits, connects anew and goes on at [`WalSink::start_lsn`]. `status` tells at any time what is going on.
 ///
 /// Blocks the calling thread. The sink is called from it, and from nowhere else. A stop interrupts every wait for the network or for the next attempt at once,
 /// but not a call of the sink.
@@ -64,13 +66,21 @@ fn attempts(
     status: &ReceiverStatus,
 ) -> Result<Outcome, Error> {
     let mut backoff = Backoff::new(options.backoff_initial, options.backoff_max);
+    let mut timelines = options.timelines.clone();
     loop {
         status.leave_streaming(State::Connecting);
+        status.update(|status| status.timeline = timelines.last());
         let before = status.snapshot().bytes;
-        let error = match attempt(primary, options, sink, stop, status) {
+        let error = match attempt(primary, options, &timelines, sink, stop, status) {
             Err(Error::Stopped) => return Ok(Outcome::Stopped),
             Err(error) if error.is_transient() => error,
-            end => return end,
+            Err(error) => return Err(error),
+            Ok((TimelineEnd { switch, .. }, false)) => return Ok(Outcome::TimelineEnded(switch)),
+            Ok((end, true)) => {
+                timelines = end.timelines;
+                backoff.reset();
+                continue;
+            }
         };
         if status.snapshot().bytes > before {
             backoff.reset();
@@ -85,14 +95,18 @@ fn attempts(
     }
 }
 
+/// Streams a timeline to its end; whether the sink goes on with the next one.
 fn attempt(
     primary: &Primary,
     options: &StreamOptions,
+    timelines: &Timelines,
     sink: &mut dyn WalSink,
     stop: &StopHandle,
     status: &ReceiverStatus,
-) -> Result<Outcome, Error> {
-    Session::start(primary, options, sink, stop, status)?.run()
+) -> Result<(TimelineEnd, bool), Error> {
+    let end = Session::start(primary, options, timelines, sink, stop, status)?.run()?;
+    let goes_on = sink.timeline_ended(&end.switch, &end.history).map_err(Error::Sink)?;
+    Ok((end, goes_on))
 }
 
 /// Waits; whether it was stopped meanwhile.

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use pgdata::Lsn;
+use pgdata::{Lsn, Timelines};
 
-use super::{WalLogError, WalReader};
+use super::{WalLogError, WalReader, timelines};
 use crate::manifest::TimelineInfo;
 use crate::storage::{Context, Storage, StorageError, StorageFile, read_exact_at, write_all_at};
 
@@ -21,9 +21,11 @@ const PIECE: u64 = 1 << 20;
 /// One thread appends; others read what was appended at the same time. Reading takes no lock that appending holds.
 #[derive(Debug)]
 pub struct WalLog {
-    storage: Arc<dyn Storage>,
-    dir: PathBuf,
+    pub(super) storage: Arc<dyn Storage>,
+    pub(super) dir: PathBuf,
     pub(super) info: TimelineInfo,
+    /// Whose WAL it is, from the timeline of the base backup on.
+    timelines: RwLock<Timelines>,
     start: Lsn,
     /// The three positions are written by the holder of `writer` only, except the floor.
     end: AtomicU64,
@@ -31,13 +33,14 @@ pub struct WalLog {
     /// Up to here records are in use; nothing before is ever cut off.
     floor: AtomicU64,
     writer: Mutex<Writer>,
-    open_files: Mutex<BTreeMap<u64, Arc<dyn StorageFile>>>,
+    /// By timeline and number: a segment in which a timeline begins is in two files.
+    open_files: Mutex<BTreeMap<(u32, u64), Arc<dyn StorageFile>>>,
 }
 
 #[derive(Debug, Default)]
-struct Writer {
+pub(super) struct Writer {
     /// The last segment's file, once it is there.
-    file: Option<(u64, Arc<dyn StorageFile>)>,
+    pub(super) file: Option<(u64, Arc<dyn StorageFile>)>,
     /// A file was made and its name is not durable yet.
     dir_dirty: bool,
     poison: Option<Arc<StorageError>>,
@@ -48,10 +51,12 @@ impl WalLog {
     pub(crate) fn open(storage: Arc<dyn Storage>, dir: &Path, info: TimelineInfo) -> Result<WalLog, WalLogError> {
         let segno = info.segment_size.segment_of(info.start_lsn);
         let start = Lsn(info.start_lsn.0 - u64::from(info.segment_size.offset_of(info.start_lsn)));
+        let timelines = timelines::recover(&*storage, dir, &info)?;
         let log = WalLog {
             storage,
             dir: dir.to_owned(),
             info,
+            timelines: RwLock::new(timelines),
             start,
             end: AtomicU64::new(start.0),
             flushed: AtomicU64::new(start.0),
@@ -81,28 +86,51 @@ impl WalLog {
         Ok(log)
     }
 
-    /// Every segment file with its length.
+    /// Every segment with the length of the file that has all of it.
     fn segment_lengths(&self) -> Result<BTreeMap<u64, u64>, WalLogError> {
-        let mut lengths = BTreeMap::new();
+        let (mut lengths, size, timelines) = (BTreeMap::new(), self.info.segment_size, self.timelines());
         for name in self.storage.list(&self.dir).context("list", &self.dir)? {
             let path = self.dir.join(&name);
-            match self.info.segment_size.parse_file_name(&name) {
-                Some((timeline, segno)) if timeline == self.info.pg_timeline => {
+            match size.parse_file_name(&name) {
+                Some((timeline, segno)) if timeline == timelines.of_segment(size, segno) => {
                     let file = self.storage.open(&path).context("open", &path)?;
                     lengths.insert(segno, file.size().context("read the size of", &path)?);
                 }
+                Some((timeline, segno)) if timelines::ends_within(&timelines, timeline, size, segno) => {}
+                None if Timelines::parse_file_name(&name).is_some() => {}
                 _ => return Err(WalLogError::StrangeFile(path)),
             }
         }
         Ok(lengths)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Writer> {
-        self.writer.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    pub(super) fn lock(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn path(&self, segno: u64) -> PathBuf {
-        self.dir.join(self.info.segment_size.file_name(self.info.pg_timeline, segno))
+        self.dir.join(self.file_name(segno))
+    }
+
+    /// The name of the file that all WAL of a segment is in.
+    #[must_use]
+    pub fn file_name(&self, segno: u64) -> String {
+        self.info.segment_size.file_name(self.timeline_of(segno), segno)
+    }
+
+    fn timeline_of(&self, segno: u64) -> u32 {
+        let timelines = self.timelines.read().unwrap_or_else(PoisonError::into_inner);
+        timelines.of_segment(self.info.segment_size, segno)
+    }
+
+    /// PostgreSQL's timelines that the WAL is of: that of the base backup and those that followed, and perhaps what was before.
+    #[must_use]
+    pub fn timelines(&self) -> Timelines {
+        self.timelines.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_timelines(&self, timelines: Timelines) {
+        *self.timelines.write().unwrap_or_else(PoisonError::into_inner) = timelines;
     }
 
     /// The first byte that the log holds or will hold: the start of the segment in which the timeline starts.
@@ -180,7 +208,7 @@ impl WalLog {
         }
         let path = self.path(segno);
         let file = self.storage.create(&path).context("create", &path)?;
-        self.files().insert(segno, Arc::clone(&file));
+        self.files().insert((self.timeline_of(segno), segno), Arc::clone(&file));
         writer.file = Some((segno, Arc::clone(&file)));
         writer.dir_dirty = true;
         Ok(file)
@@ -196,7 +224,7 @@ impl WalLog {
         Ok(self.flushed())
     }
 
-    fn sync_locked(&self, writer: &mut Writer) -> Result<(), WalLogError> {
+    pub(super) fn sync_locked(&self, writer: &mut Writer) -> Result<(), WalLogError> {
         writer.check()?;
         let end = self.end();
         if self.flushed() == end && !writer.dir_dirty {
@@ -246,7 +274,7 @@ impl WalLog {
         writer.file = None;
         for segno in (first_gone..=size.segment_of(end)).rev() {
             let path = self.path(segno);
-            self.files().remove(&segno);
+            self.files().remove(&(self.timeline_of(segno), segno));
             match self.storage.remove(&path) {
                 // No file was made yet for the segment that begins at the end.
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound && segno == size.segment_of(end) => continue,
@@ -288,22 +316,23 @@ impl WalLog {
         if lsn < start || lsn > end { Err(WalLogError::OutOfRange { lsn, start, end }) } else { Ok(()) }
     }
 
-    fn files(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<dyn StorageFile>>> {
-        self.open_files.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn files(&self) -> MutexGuard<'_, BTreeMap<(u32, u64), Arc<dyn StorageFile>>> {
+        self.open_files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A segment's file for reading. Files are opened outside the lock; the oldest of those kept is let go.
     pub(super) fn open_segment(&self, segno: u64) -> Result<Arc<dyn StorageFile>, StorageError> {
-        if let Some(file) = self.files().get(&segno) {
+        let timeline = self.timeline_of(segno);
+        if let Some(file) = self.files().get(&(timeline, segno)) {
             return Ok(Arc::clone(file));
         }
-        let path = self.path(segno);
+        let path = self.dir.join(self.info.segment_size.file_name(timeline, segno));
         let file = self.storage.open(&path).context("open", &path)?;
         let mut files = self.files();
         if files.len() >= OPEN_FILES {
             files.pop_first();
         }
-        files.insert(segno, Arc::clone(&file));
+        files.insert((timeline, segno), Arc::clone(&file));
         Ok(file)
     }
 }
@@ -323,11 +352,11 @@ fn write_again(file: &dyn StorageFile, length: u64, path: &Path) -> Result<(), S
 }
 
 impl Writer {
-    fn check(&self) -> Result<(), WalLogError> {
+    pub(super) fn check(&self) -> Result<(), WalLogError> {
         self.poison.as_ref().map_or(Ok(()), |poison| Err(WalLogError::Poisoned(Arc::clone(poison))))
     }
 
-    fn poison_if(&mut self, result: Result<(), StorageError>) -> Result<(), WalLogError> {
+    pub(super) fn poison_if<T>(&mut self, result: Result<T, StorageError>) -> Result<T, WalLogError> {
         result.map_err(|error| {
             let error = Arc::new(error);
             tracing::error!(%error, "the WAL log takes no more WAL");

@@ -4,10 +4,15 @@
 //! full length if another follows it, and is durable by then; the last file is as long as what was appended. So after a crash
 //! only the last file can end in bytes that are none ([`WalLog::durable_since`]), and whoever decodes the log finds the end by
 //! the records' checksums.
+//!
+//! When the source goes on with another timeline (a standby was promoted), so does the log ([`WalLog::begin_timeline`]), and has its
+//! history file, `wal/TTTTTTTT.history`. The segment in which a timeline begins is there under both numbers, as PostgreSQL has it: the
+//! newer file begins with a copy of the older one's bytes up to there, and is the one that is read; the older one is filled up with zeros.
 
 mod log;
 mod reader;
 mod record;
+mod timelines;
 
 pub use log::WalLog;
 pub use reader::WalReader;
@@ -15,8 +20,8 @@ pub use reader::WalReader;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use pgdata::Lsn;
 use pgdata::wal::RecordBytesError;
+use pgdata::{Lsn, TimelinesError};
 
 use crate::storage::StorageError;
 
@@ -72,6 +77,25 @@ pub enum WalLogError {
     /// The directory holds a file that is no segment of this timeline's WAL.
     #[error("{} is not a WAL segment file of this timeline", .0.display())]
     StrangeFile(PathBuf),
+    /// A history file is damaged.
+    #[error("the timeline history file {} is damaged: {reason}", path.display())]
+    HistoryFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A history that was given is none.
+    #[error(transparent)]
+    History(#[from] TimelinesError),
+    /// The timeline does not begin where the log ends.
+    #[error("timeline {timeline} cannot begin here: {reason}")]
+    NotNext {
+        /// The timeline.
+        timeline: u32,
+        /// Why not.
+        reason: String,
+    },
     /// A record read back is not the one that was ingested.
     #[error("the record from {start} to {lsn} is damaged in the WAL segment file {}: {source}", path.display())]
     Record {

@@ -6,5 +6,6 @@ mod crash;
 mod disk;
 mod ingest;
 mod model;
+mod timelines;
 mod wal;
 mod wal_log;

@@ -4,3 +4,4 @@ mod attach;
 mod damage;
 mod fixture;
 mod resume;
+mod timelines;

@@ -259,9 +259,14 @@ impl WalStream {
 
     /// Compares a page's header with those before it, and remembers it.
     fn enter_page(&mut self, header: &PageHeader) -> Result<(), WalError> {
-        let page = header.address;
-        if header.timeline < self.timeline {
-            return Err(WalError::Timeline { page, got: header.timeline, before: self.timeline });
+        let (page, got) = (header.address, header.timeline);
+        if got < self.timeline {
+            return Err(WalError::Timeline { page, got, before: self.timeline });
+        }
+        if let Some(expected) = self.timelines.as_ref().map(|timelines| timelines.at(page))
+            && got != expected
+        {
+            return Err(WalError::WrongTimeline { page, got, expected });
         }
         self.timeline = header.timeline;
         if let Some(long) = header.long {

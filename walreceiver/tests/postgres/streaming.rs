@@ -144,7 +144,13 @@ fn the_end_of_a_timeline_is_an_outcome_of_its_own() {
     assert_eq!(receiver.end().unwrap(), Outcome::TimelineEnded(switch));
     let beyond = Lsn(switch.switch_lsn.0 + 8);
     let error = Receiver::start(cluster.primary(), options(1), beyond).end().unwrap_err();
-    assert!(matches!(&*error, walreceiver::Error::TimelineDiverged { expected: 1, server: 2, .. }), "{error:?}");
+    assert!(
+        matches!(&*error, walreceiver::Error::TimelineDiverged { expected: 1, server: 2, parting, .. } if *parting == switch.switch_lsn),
+        "{error:?}"
+    );
     let error = Receiver::start(cluster.primary(), options(3), start).end().unwrap_err();
-    assert!(matches!(&*error, walreceiver::Error::TimelineBehind { expected: 3, server: 2 }), "{error:?}");
+    assert!(
+        matches!(&*error, walreceiver::Error::TimelineBehind { expected: 3, server: 2, standby: false }),
+        "{error:?}"
+    );
 }
