@@ -135,3 +135,39 @@ UPDATE c SET g = 12 WHERE id BETWEEN 100 AND 300;
 INSERT INTO t (id, k, arr) SELECT i, 5, ARRAY[1, 2, 3] FROM generate_series(6000, 7000) i;
 
 VACUUM t;
+
+SET wal_consistency_checking = 'gin';
+
+CREATE TABLE g WITH (autovacuum_enabled = off) AS SELECT i AS id, ARRAY[-1] AS a FROM generate_series(1, 17000) i;
+
+CREATE INDEX g_a ON g USING gin (a);
+
+DELETE FROM g WHERE id BETWEEN 7000 AND 15600;
+
+VACUUM (INDEX_CLEANUP on) g;
+
+SET wal_consistency_checking = '';
+
+INSERT INTO g SELECT i, ARRAY[-1, 1] FROM generate_series(1, 8000) i;
+
+SET wal_consistency_checking = 'gin';
+
+SELECT gin_clean_pending_list('g_a');
+
+ALTER INDEX g_a SET (fastupdate = off);
+
+INSERT INTO g SELECT i, ARRAY[-1, i % 2] FROM generate_series(1, 300) i;
+
+DELETE FROM g WHERE id < 1000 AND id % 3 = 1;
+
+VACUUM (INDEX_CLEANUP on) g;
+
+SET wal_consistency_checking = 'all';
+
+DROP TABLE g;
+
+CREATE TABLE long_keys (a text[]);
+
+CREATE INDEX long_keys_a ON long_keys USING gin (a) WITH (fastupdate = off);
+
+INSERT INTO long_keys SELECT ARRAY[(SELECT string_agg(md5(i::text || j), '') FROM generate_series(1, 55) j)] FROM generate_series(1, 50) i;

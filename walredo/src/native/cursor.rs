@@ -35,6 +35,11 @@ impl<'a> Cursor<'a> {
         Ok(*bytes)
     }
 
+    /// The next `N` bytes, which stay.
+    pub(crate) fn ahead<const N: usize>(&self) -> Result<[u8; N], Fault> {
+        Cursor { ..*self }.array()
+    }
+
     pub(crate) fn u8(&mut self) -> Result<u8, Fault> {
         self.array::<1>().map(|[byte]| byte)
     }

@@ -6,7 +6,7 @@ use super::fault::Fault;
 use super::page::PageView;
 use super::scratch::Scratch;
 use super::step::{Outcome, Target};
-use super::{btree, generic, heap, sequence, xlog};
+use super::{btree, generic, gin, heap, sequence, xlog};
 
 /// Applies a record to the page that it refers to; the page needs it: it is older than the record, or to be made anew.
 pub(super) type Routine = fn(&Target<'_, '_>, &mut PageView<'_>, &mut Scratch) -> Result<Outcome, Fault>;
@@ -25,6 +25,7 @@ pub(super) fn manager(rmid: u8) -> Option<Manager> {
         RM_HEAP_ID => heap::redo,
         RM_HEAP2_ID => heap::redo2,
         RM_BTREE_ID => btree::redo,
+        RM_GIN_ID => gin::redo,
         RM_SEQ_ID => sequence::redo,
         RM_GENERIC_ID => generic::redo,
         _ => return None,

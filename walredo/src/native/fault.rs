@@ -47,6 +47,21 @@ pub(crate) enum Fault {
     /// A value on the page that cannot be.
     #[error("the page's {what} is {value}")]
     PageValue { what: &'static str, value: u64 },
+    /// A heap tuple's number that no posting list can hold.
+    #[error("tuple number {0} cannot be in a posting list")]
+    PostingTuple(u16),
+    /// A compressed posting list whose differences make no heap tuples, or that has none.
+    #[error("a compressed posting list is damaged")]
+    PostingList,
+    /// A posting list does not fit.
+    #[error("the posting list is longer than the {room} bytes that are there")]
+    PostingRoom { room: usize },
+    /// Heap tuples of a posting list do not rise.
+    #[error("the heap tuples for a posting list are not in rising order")]
+    PostingOrder,
+    /// A leaf of a posting tree has no such segment.
+    #[error("the page has no segment {0}, or it is damaged")]
+    NoSegment(u16),
     /// The operation code means nothing to the resource manager of that version.
     #[error("there is no operation {0:#04X}")]
     Operation(u8),

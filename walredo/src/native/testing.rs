@@ -41,6 +41,17 @@ impl Raw {
         self
     }
 
+    /// A block with data, and with or without the mark that redo initialises it.
+    pub(crate) fn block_data(mut self, id: u8, block: u32, will_init: bool, data: &[u8]) -> Raw {
+        self.headers.extend([id, 0x20 | if will_init { 0x40 } else { 0 }]);
+        self.headers.extend((data.len() as u16).to_le_bytes());
+        for number in [REL.spc, REL.db, REL.rel, block] {
+            self.headers.extend(number.to_le_bytes());
+        }
+        self.contents.extend_from_slice(data);
+        self
+    }
+
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut body = self.headers.clone();
         if let Some(origin) = self.origin {
