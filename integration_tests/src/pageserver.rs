@@ -142,6 +142,12 @@ impl Pageserver {
         Ok((status, log))
     }
 
+    /// The data directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// The process id.
     ///
     /// # Errors

@@ -1,8 +1,10 @@
 //! What the pageserver says of its timelines.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use page_service::{Client, ClientConfig};
 use pgdata::Lsn;
 
@@ -45,6 +47,23 @@ impl Pageserver {
             })
         });
         rows.collect()
+    }
+
+    /// The directory of a timeline, also of one that is not in use.
+    ///
+    /// # Errors
+    /// If there is none of that name.
+    pub fn timeline_dir(&self, name: &str) -> Result<PathBuf> {
+        for tenant in fs::read_dir(self.dir().join("tenants"))? {
+            for timeline in fs::read_dir(tenant?.path().join("timelines"))? {
+                let dir = timeline?.path();
+                let text = fs::read_to_string(dir.join("branch.json")).unwrap_or_default();
+                if text.contains(&format!("\"{name}\"")) {
+                    return Ok(dir);
+                }
+            }
+        }
+        bail!("the pageserver has no directory of a timeline {name}")
     }
 
     /// What it says of one of them.
