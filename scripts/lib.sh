@@ -72,3 +72,41 @@ program_for_tests() {
     export PAGESERVER_BIN="$copy/pageserver"
     say "The user postgres cannot reach $(realpath "$1"): the tests run a copy, $PAGESERVER_BIN"
 }
+
+# The unpacked source package of a major version of PostgreSQL, fetched if need be: prints its directory.
+postgres_source() {
+    local version=$1 root=${CARGO_TARGET_DIR:-target}/postgres-sources found
+    mkdir -p "$root"
+    root=$(realpath "$root")
+    found=$(find "$root" -maxdepth 1 -type d -name "postgresql-$version-*" | head -n 1)
+    if [ -z "$found" ]; then
+        command -v dpkg-source >/dev/null || install_packages dpkg-dev >&2
+        fetch_source "$version" "$root" >&2 || fail "the source package of PostgreSQL $version cannot be fetched: set PG_SOURCE_$version to where it is unpacked"
+        found=$(find "$root" -maxdepth 1 -type d -name "postgresql-$version-*" | head -n 1)
+    fi
+    printf '%s\n' "$found"
+}
+
+# From the suite of Debian that has this version, without touching the machine's own lists.
+fetch_source() {
+    local version=$1 root=$2 suite apt mirror
+    case $version in 15) suite=bookworm ;; 17) suite=trixie ;; *) suite=sid ;; esac
+    mirror=$(sed -n 's/^URIs: *\(http[^ ]*\/debian\)\/\? *$/\1/p; s/^deb [^h]*\(http[^ ]*\/debian\)\/\? .*/\1/p' /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | head -n 1)
+    apt=$root/apt-$version
+    mkdir -p "$apt/lists/partial"
+    printf 'deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n' "${mirror:-http://deb.debian.org/debian}" "$suite" >"$apt/sources.list"
+    local options=(-q -o "Dir::Etc::sourcelist=$apt/sources.list" -o Dir::Etc::sourceparts=/dev/null -o "Dir::State::lists=$apt/lists" -o APT::Sandbox::User=root)
+    apt-get "${options[@]}" update && (cd "$root" && apt-get "${options[@]}" source --download-only "postgresql-$version") || return 1
+    (cd "$root" && dpkg-source -x --no-check postgresql-"$version"_*.dsc)
+}
+
+# The driver of the regression suite: as the server's package has it, or compiled from the sources. Prints its path.
+pg_regress_program() {
+    local version=$1 source=$2 packaged=/usr/lib/postgresql/$1/lib/pgxs/src/test/regress/pg_regress
+    if [ ! -x "$packaged" ]; then
+        # It drives psql and a running server, and knows nothing of a major version: any other's will do.
+        packaged=$(ls -d /usr/lib/postgresql/*/lib/pgxs/src/test/regress/pg_regress 2>/dev/null | tail -n 1)
+    fi
+    [ -x "$packaged" ] || fail "there is no pg_regress: install postgresql-server-dev-15"
+    printf '%s\n' "$packaged"
+}
