@@ -57,6 +57,6 @@ pub use case::{CaseError, RedoCase};
 pub use child::{ChildFailure, PostgresRedo, PostgresRedoConfig, RedoStats, StartError};
 pub use native::{NativeRedo, record_type};
 pub use on_demand::OnDemand;
-pub use request::{Redo, RedoError, RedoRecord, RedoRequest};
+pub use request::{MaskRequest, Redo, RedoError, RedoRecord, RedoRequest};
 pub use routed::Routed;
 pub use verify::{VerifyRedo, VerifyStats};

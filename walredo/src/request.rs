@@ -42,6 +42,17 @@ pub struct RedoRecord<'a> {
     pub bytes: &'a [u8],
 }
 
+/// Two versions of a page to be masked for comparison: see [`PostgresRedo::mask`](crate::PostgresRedo::mask).
+#[derive(Debug)]
+pub struct MaskRequest<'a> {
+    /// The resource manager's number.
+    pub rmid: u8,
+    /// The pages' block number.
+    pub block: u32,
+    /// Both are masked in place.
+    pub pages: [&'a mut Page; 2],
+}
+
 /// Why a page could not be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -3,7 +3,7 @@
 use pgdata::{Object, PAGE_SIZE, Page, RelTag};
 
 use super::protocol;
-use crate::request::RedoRequest;
+use crate::request::{MaskRequest, RedoRequest};
 
 /// A row of questions, each answered by the same number of bytes, in order.
 pub(super) trait Dialogue {
@@ -74,29 +74,29 @@ impl Dialogue for Pages<'_, '_> {
     }
 }
 
-/// Two pages to be masked as a resource manager masks them before it compares.
-pub(super) struct Mask<'a> {
-    pub(super) rmid: u8,
-    pub(super) block: u32,
-    pub(super) pages: [&'a mut Page; 2],
+/// Pages to be masked as a resource manager masks them before it compares.
+pub(super) struct Masks<'a, 'p> {
+    pub(super) requests: &'a mut [MaskRequest<'p>],
 }
 
-impl Dialogue for Mask<'_> {
+impl Dialogue for Masks<'_, '_> {
     fn questions(&self) -> usize {
-        1
+        self.requests.len()
     }
 
     fn answer_size(&self) -> usize {
         2 * PAGE_SIZE
     }
 
-    fn ask(&self, _index: usize, out: &mut Vec<u8>) {
-        protocol::mask(out, self.rmid, self.block, [&*self.pages[0], &*self.pages[1]]);
+    fn ask(&self, index: usize, out: &mut Vec<u8>) {
+        let MaskRequest { rmid, block, pages: [first, second] } = &self.requests[index];
+        protocol::mask(out, *rmid, *block, [first, second]);
     }
 
-    fn answered(&mut self, _index: usize, answer: &[u8]) {
+    fn answered(&mut self, index: usize, answer: &[u8]) {
         let (first, second) = answer.split_at(PAGE_SIZE);
-        self.pages[0].copy_from_slice(first);
-        self.pages[1].copy_from_slice(second);
+        let pages = &mut self.requests[index].pages;
+        pages[0].copy_from_slice(first);
+        pages[1].copy_from_slice(second);
     }
 }

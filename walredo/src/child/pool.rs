@@ -6,13 +6,13 @@ use std::time::Instant;
 use pgdata::{Page, PgVersion};
 
 use super::config::PostgresRedoConfig;
-use super::dialogue::{Dialogue, Mask, Pages, relation_block};
+use super::dialogue::{Dialogue, Masks, Pages, relation_block};
 use super::error::{ChildFailure, StartError};
 use super::process::RedoChild;
 use super::protocol::MAX_RECORD;
 use super::server::Server;
 use super::stats::{Counters, RedoStats};
-use crate::request::{Redo, RedoError, RedoRequest};
+use crate::request::{MaskRequest, Redo, RedoError, RedoRequest};
 
 /// How often a request is tried. A record that kills a process kills the next one as well; a process that was killed from
 /// outside, or ran into a limit because of what came before, deserves a second try.
@@ -106,9 +106,19 @@ impl PostgresRedo {
     /// # Errors
     /// [`RedoError::Mask`] if the process fails, as it does when the resource manager does not exist or a page is damaged.
     pub fn mask(&self, rmid: u8, block: u32, first: &mut Page, second: &mut Page) -> Result<(), RedoError> {
+        self.mask_batch(&mut [MaskRequest { rmid, block, pages: [first, second] }])
+    }
+
+    /// [`PostgresRedo::mask`] of many pairs of pages, without waiting for one before asking for the next.
+    ///
+    /// # Errors
+    /// [`RedoError::Mask`] if the process fails. It names the first pair that was not answered; the one at fault may come a few after it.
+    pub fn mask_batch(&self, requests: &mut [MaskRequest<'_>]) -> Result<(), RedoError> {
         let mut lease = self.lease()?;
-        self.talk(&mut lease, &mut Mask { rmid, block, pages: [first, second] })?
-            .map_err(|(_, failure)| RedoError::Mask { rmid, block, failure: Box::new(failure) })
+        self.talk(&mut lease, &mut Masks { requests })?.map_err(|(answered, failure)| {
+            let MaskRequest { rmid, block, .. } = requests[answered];
+            RedoError::Mask { rmid, block, failure: Box::new(failure) }
+        })
     }
 
     /// Makes pages; failures are told to `failed`.

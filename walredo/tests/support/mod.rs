@@ -1,6 +1,8 @@
 //! What the tests with a real server share.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+#[allow(dead_code)] // used by the tests of the native engine alone
+pub mod judge;
 pub mod recording;
 
 use std::path::PathBuf;

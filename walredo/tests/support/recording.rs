@@ -47,6 +47,12 @@ impl Recording {
         Self::open(version, dir)
     }
 
+    /// A recording that something else made, in the directory that `WALREDO_RECORDINGS` names.
+    pub fn kept(version: PgVersion, name: &str) -> Recording {
+        let kept = std::env::var_os("WALREDO_RECORDINGS").expect("WALREDO_RECORDINGS names a directory");
+        Self::open(version, PathBuf::from(kept).join(format!("{version}-{name}")))
+    }
+
     fn open(version: PgVersion, dir: PathBuf) -> Recording {
         let control = fs::read(dir.join("pg_control")).unwrap();
         Recording { version, control, dir, scratch: None }

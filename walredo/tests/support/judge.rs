@@ -1,0 +1,324 @@
+//! Replays WAL with the native engine and has the stock server judge each page.
+//!
+//! The native engine works on, record by record, from its own page of the record before. The judge asks for many answers at once: pages
+//! and records gather, and then the stock server makes and masks all of them in one go.
+
+use std::collections::{BTreeMap, HashMap};
+
+use pgdata::maps::vm_position;
+use pgdata::{ControlFile, Fork, Lsn, Object, PAGE_SIZE, Page, PageKey, PgVersion, page_is_new};
+use wal_decoder::rmgr::rmgr_name;
+use wal_decoder::{Record, VmEdit};
+use walredo::{MaskRequest, NativeRedo, PostgresRedo, Redo, RedoError, RedoRecord, RedoRequest, record_type};
+
+use super::recording::Recording;
+
+/// Where the bits of a visibility map page begin.
+const VM_MAP: usize = 24;
+/// Every so many records one is left out, to see that the judge notices.
+const CONTROL: u64 = 100;
+/// The record that another version's server cannot judge: 18 wants invalidation messages in it.
+const NOT_FOREIGN: &str = "INPLACE";
+/// How many differences are shown.
+const SHOWN: usize = 20;
+/// So many pages are judged at once.
+const BATCH: usize = 1000;
+
+/// What was seen of one type of record.
+#[derive(Default)]
+struct Row {
+    calls: u64,
+    /// With images to compare with.
+    compared: u64,
+    /// Other than the primary's page.
+    mismatched: u64,
+    /// Other than the stock server's page, in any byte.
+    differing: u64,
+    /// Left to an engine behind.
+    passed_on: u64,
+    /// Left out on purpose, and how many of these the comparison noticed.
+    dropped: u64,
+    noticed: u64,
+}
+
+/// A page that the native engine made of one record.
+struct Made {
+    key: PageKey,
+    lsn: Lsn,
+    rmid: u8,
+    name: &'static str,
+    record: Vec<u8>,
+    has_base: bool,
+    before: Box<Page>,
+    ours: Box<Page>,
+    /// The primary's, if the record has it.
+    image: Option<Box<Page>>,
+    /// Whether the stock server can make it of this record.
+    by_stock: bool,
+    /// Whether it is to be seen that the judge notices the record's absence.
+    control: bool,
+}
+
+/// Two pages to compare after masking.
+struct Pair {
+    of: usize,
+    what: Compared,
+    pages: [Box<Page>; 2],
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Compared {
+    /// Ours and the primary's.
+    Image,
+    /// The page before the record and after it.
+    Change,
+    /// The page before the record and the primary's after it.
+    Without,
+}
+
+pub struct Judge {
+    native: NativeRedo<Option<PostgresRedo>>,
+    stock: PostgresRedo,
+    judge: PgVersion,
+    version: PgVersion,
+    only: Option<String>,
+    pages: HashMap<PageKey, Box<Page>>,
+    made: Vec<Made>,
+    table: BTreeMap<(u8, &'static str), Row>,
+    differences: Vec<String>,
+    calls: u64,
+}
+
+impl Judge {
+    /// `judge` is the version of the stock server that judges.
+    pub fn new(recording: &Recording, judge: PgVersion) -> Judge {
+        assert_eq!(vm_position(0).byte, VM_MAP);
+        let control = ControlFile::parse(&recording.control).unwrap();
+        Judge {
+            native: NativeRedo::new(control.data_checksums() || control.wal_log_hints, None),
+            stock: if judge == recording.version { recording.pool() } else { recording.foreign_pool(judge) },
+            judge,
+            version: recording.version,
+            only: std::env::var("WALREDO_RMGR").ok(),
+            pages: HashMap::new(),
+            made: Vec::new(),
+            table: BTreeMap::new(),
+            differences: Vec::new(),
+            calls: 0,
+        }
+    }
+
+    pub fn record(&mut self, record: &Record<'_>, raw: RedoRecord<'_>) {
+        for key in self.keys(record) {
+            self.page(key, record, raw);
+        }
+        if self.made.len() >= BATCH {
+            self.judge_made();
+        }
+    }
+
+    /// The pages that the record changes, but for those of SLRUs.
+    fn keys(&self, record: &Record<'_>) -> Vec<PageKey> {
+        let mut keys: Vec<_> = record.blocks.iter().map(|block| PageKey::relation(block.rel, block.block)).collect();
+        keys.extend(VmEdit::of(record).unwrap().iter().filter(|edit| !edit.registered).map(VmEdit::page));
+        let truncate = wal_decoder::SmgrTruncate::parse(record).unwrap();
+        let truncated = truncate.and_then(|truncate| truncate.cleared_vm_page());
+        keys.extend(truncated.filter(|key| self.pages.contains_key(key)));
+        keys.dedup();
+        keys
+    }
+
+    fn page(&mut self, key: PageKey, record: &Record<'_>, raw: RedoRecord<'_>) {
+        let base = self.pages.remove(&key);
+        let has_base = base.is_some();
+        let before = base.unwrap_or_else(|| Box::new([0; PAGE_SIZE]));
+        let mut ours = before.clone();
+        let request = RedoRequest { version: self.version, key, has_base, records: std::slice::from_ref(&raw) };
+        let made = self.native.redo(&request, &mut ours);
+        let name = record_type(self.version, record.rmid, record.info);
+        self.calls += 1;
+        let row = self.table.entry((record.rmid, name)).or_default();
+        row.calls += 1;
+        if let Err(error) = made {
+            match error {
+                RedoError::NoEngine { .. } => row.passed_on += 1,
+                error => {
+                    row.mismatched += 1;
+                    self.difference(record.rmid, name, record.lsn, error.to_string());
+                }
+            }
+            let mut theirs = before;
+            let request = RedoRequest { version: self.judge, ..request };
+            self.stock.redo(&request, &mut theirs).unwrap_or_else(|error| panic!("{error}"));
+            self.pages.insert(key, theirs);
+            return;
+        }
+        // The stock server's redo of one record knows neither truncation nor where a page is wanted but not referred to.
+        let is_map = matches!(key.object, Object::Relation(rel) if rel.fork == Fork::Vm);
+        self.pages.insert(key, ours.clone());
+        self.made.push(Made {
+            key,
+            lsn: record.lsn,
+            rmid: record.rmid,
+            name,
+            record: raw.bytes.to_vec(),
+            has_base,
+            before,
+            ours,
+            image: image_of(key, record),
+            by_stock: !is_map && (self.judge == self.version || name != NOT_FOREIGN),
+            control: self.calls.is_multiple_of(CONTROL) && !is_map,
+        });
+    }
+
+    fn difference(&mut self, rmid: u8, name: &str, lsn: Lsn, what: String) {
+        let rmgr = rmgr_name(rmid);
+        if self.only.as_ref().is_none_or(|only| *only == rmgr) && self.differences.len() < SHOWN {
+            self.differences.push(format!("{rmgr} {name} ending at {lsn}: {what}"));
+        }
+    }
+
+    fn judge_made(&mut self) {
+        let made = std::mem::take(&mut self.made);
+        self.compare_with_stock(&made);
+        let mut pairs = self.pairs(&made);
+        let mut masks: Vec<_> = pairs
+            .iter_mut()
+            .map(|pair| {
+                let [first, second] = &mut pair.pages;
+                MaskRequest { rmid: made[pair.of].rmid, block: made[pair.of].key.block, pages: [first, second] }
+            })
+            .collect();
+        self.stock.mask_batch(&mut masks).unwrap();
+        drop(masks);
+        let mut changed = false;
+        for Pair { of, what, pages: [first, second] } in &pairs {
+            let at = first_difference(first, second);
+            match what {
+                Compared::Image => {
+                    if let Some(at) = at {
+                        self.mismatch(&made[*of], describe(first, second, at));
+                    }
+                }
+                Compared::Change => changed = at.is_some(),
+                // What does not show in a masked page, as a confirmation or a second lock, cannot be noticed.
+                Compared::Without if changed => {
+                    let row = self.row(&made[*of]);
+                    row.dropped += 1;
+                    row.noticed += u64::from(at.is_some());
+                }
+                Compared::Without => {}
+            }
+        }
+    }
+
+    /// The stock server makes the same pages of the same bases and records.
+    fn compare_with_stock(&mut self, made: &[Made]) {
+        let judged: Vec<_> = made.iter().filter(|made| made.by_stock).collect();
+        let mut pages: Vec<Page> = judged.iter().map(|made| *made.before).collect();
+        let records: Vec<_> = judged.iter().map(|made| [RedoRecord { lsn: made.lsn, bytes: &made.record }]).collect();
+        let requests: Vec<_> = judged
+            .iter()
+            .zip(&records)
+            .map(|(made, records)| RedoRequest { version: self.judge, key: made.key, has_base: made.has_base, records })
+            .collect();
+        for result in self.stock.redo_batch(&requests, &mut pages) {
+            result.unwrap_or_else(|error| panic!("{error}"));
+        }
+        for (made, theirs) in judged.iter().zip(&pages) {
+            let Some(at) = first_difference(&made.ours, theirs) else { continue };
+            self.row(made).differing += 1;
+            let what = format!("{}: {}; the stock server's page", made.key, describe(&made.ours, theirs, at));
+            self.difference(made.rmid, made.name, made.lsn, what);
+            // So that the next records are not judged by this one's mistake, where that is still possible.
+            if self.pages.get(&made.key) == Some(&made.ours) {
+                self.pages.insert(made.key, Box::new(*theirs));
+            }
+        }
+    }
+
+    /// What has to be masked before it can be compared. Pages that are equal as they are need no masking.
+    fn pairs(&mut self, made: &[Made]) -> Vec<Pair> {
+        let mut pairs = Vec::new();
+        for (of, page) in made.iter().enumerate() {
+            let Some(image) = &page.image else { continue };
+            let mut pair = |what, first: &Page, second: &Page| {
+                pairs.push(Pair { of, what, pages: [Box::new(*first), Box::new(*second)] });
+            };
+            self.row(page).compared += 1;
+            if page.ours != *image {
+                pair(Compared::Image, &page.ours, image);
+            }
+            if page.control && !page_is_new(&page.before) && !page_is_new(&page.ours) {
+                pair(Compared::Change, &page.before, &page.ours);
+                pair(Compared::Without, &page.before, image);
+            }
+            // Resource managers mask the whole map away, as the unused space of a page.
+            let is_map = matches!(page.key.object, Object::Relation(rel) if rel.fork == Fork::Vm);
+            if is_map && page.ours[VM_MAP..] != image[VM_MAP..] {
+                self.mismatch(page, "the maps differ".to_owned());
+            }
+        }
+        pairs
+    }
+
+    fn mismatch(&mut self, made: &Made, what: String) {
+        self.row(made).mismatched += 1;
+        self.difference(made.rmid, made.name, made.lsn, format!("{}: {what}; the primary's page", made.key));
+    }
+
+    fn row(&mut self, made: &Made) -> &mut Row {
+        self.table.entry((made.rmid, made.name)).or_default()
+    }
+
+    /// Prints the table, and panics if anything differs or the judge did not notice what was left out.
+    pub fn verdict(mut self) {
+        self.judge_made();
+        println!("{}", self.text());
+        let shown = self.differences.join("\n");
+        let sum = |count: fn(&Row) -> u64| self.table.values().map(count).sum::<u64>();
+        let wrong = sum(|row| row.mismatched + row.differing);
+        assert!(wrong == 0, "{wrong} pages differ:\n{shown}");
+        let (dropped, noticed) = (sum(|row| row.dropped), sum(|row| row.noticed));
+        assert!(dropped > 0 && noticed == dropped, "{noticed} of {dropped} records left out were noticed");
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!(
+            "PostgreSQL {}\n{:10} {:22} {:>8} {:>8} {:>10} {:>9} {:>9} {:>15}\n",
+            self.version, "", "record", "calls", "compared", "mismatched", "differing", "passed on", "control noticed"
+        );
+        for ((rmid, name), row) in &self.table {
+            text += &format!(
+                "{:10} {name:22} {:>8} {:>8} {:>10} {:>9} {:>9} {:>10} of {}\n",
+                rmgr_name(*rmid),
+                row.calls,
+                row.compared,
+                row.mismatched,
+                row.differing,
+                row.passed_on,
+                row.noticed,
+                row.dropped
+            );
+        }
+        text
+    }
+}
+
+/// The page as the primary had it after the record, if the record carries it for comparing.
+fn image_of(key: PageKey, record: &Record<'_>) -> Option<Box<Page>> {
+    let block = record.blocks.iter().find(|block| PageKey::relation(block.rel, block.block) == key)?;
+    let image = block.image.filter(|image| !image.apply)?;
+    let mut page = Box::new([0; PAGE_SIZE]);
+    image.restore(&mut page).unwrap();
+    Some(page)
+}
+
+fn first_difference(ours: &Page, theirs: &Page) -> Option<usize> {
+    if ours == theirs { None } else { (0..PAGE_SIZE).find(|&at| ours[at] != theirs[at]) }
+}
+
+fn describe(ours: &Page, theirs: &Page, at: usize) -> String {
+    let count = ours.iter().zip(theirs).filter(|(a, b)| a != b).count();
+    format!("{count} bytes differ, the first at {at}: ours {:02X}, not {:02X}", ours[at], theirs[at])
+}
