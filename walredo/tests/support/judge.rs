@@ -6,9 +6,12 @@
 use std::collections::{BTreeMap, HashMap};
 
 use pgdata::maps::vm_position;
-use pgdata::{ControlFile, Fork, Lsn, Object, PAGE_SIZE, Page, PageKey, PgVersion, page_is_new};
+use pgdata::{
+    Change, ClusterState, ControlFile, DbTag, Fork, Lsn, Object, PAGE_SIZE, Page, PageKey, PgVersion, RelTag,
+    page_is_new,
+};
 use wal_decoder::rmgr::rmgr_name;
-use wal_decoder::{Record, VmEdit};
+use wal_decoder::{Interpreter, Record, VmEdit};
 use walredo::{MaskRequest, NativeRedo, PostgresRedo, Redo, RedoError, RedoRecord, RedoRequest, record_type};
 
 use super::recording::Recording;
@@ -76,7 +79,12 @@ enum Compared {
     Without,
 }
 
-pub struct Judge {
+pub struct Judge<'r> {
+    recording: &'r Recording,
+    /// Tells what becomes of whole objects and databases.
+    interpreter: Interpreter,
+    /// Databases made by copying files, and whose files of before the work these are.
+    copies: HashMap<DbTag, DbTag>,
     native: NativeRedo<Option<PostgresRedo>>,
     stock: PostgresRedo,
     judge: PgVersion,
@@ -89,13 +97,16 @@ pub struct Judge {
     calls: u64,
 }
 
-impl Judge {
+impl<'r> Judge<'r> {
     /// `judge` is the version of the stock server that judges.
-    pub fn new(recording: &Recording, judge: PgVersion) -> Judge {
+    pub fn new(recording: &'r Recording, judge: PgVersion) -> Judge<'r> {
         assert_eq!(vm_position(0).byte, VM_MAP);
         let control = ControlFile::parse(&recording.control).unwrap();
         Judge {
+            recording,
             native: NativeRedo::new(control.data_checksums() || control.wal_log_hints, None),
+            interpreter: Interpreter::new(recording.version, ClusterState::new(control)),
+            copies: HashMap::new(),
             stock: if judge == recording.version { recording.pool() } else { recording.foreign_pool(judge) },
             judge,
             version: recording.version,
@@ -112,9 +123,44 @@ impl Judge {
         for key in self.keys(record) {
             self.page(key, record, raw);
         }
+        self.objects(record);
         if self.made.len() >= BATCH {
             self.judge_made();
         }
+    }
+
+    /// What happens to whole objects and databases.
+    fn objects(&mut self, record: &Record<'_>) {
+        let mut changes = Vec::new();
+        self.interpreter.changes(record, &mut changes).unwrap();
+        for change in changes {
+            match change {
+                Change::Drop(object) => self.pages.retain(|key, _| key.object != object),
+                Change::Truncate { object, blocks } => {
+                    self.pages.retain(|key, _| key.object != object || key.block < blocks);
+                }
+                Change::DropDatabase(tag) => self.pages.retain(|key, _| database(key.object) != Some(tag)),
+                Change::CopyDatabase { from, to } => {
+                    let copied: Vec<_> = self
+                        .pages
+                        .iter()
+                        .filter(|(key, _)| database(key.object) == Some(from))
+                        .map(|(key, page)| (in_database(*key, to), page.clone()))
+                        .collect();
+                    self.pages.extend(copied);
+                    self.copies.insert(to, *self.copies.get(&from).unwrap_or(&from));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The page before the record, if there is one.
+    fn base(&mut self, key: PageKey) -> Option<Box<Page>> {
+        self.pages.remove(&key).or_else(|| {
+            let first = database(key.object).and_then(|tag| self.copies.get(&tag)).map(|from| in_database(key, *from));
+            self.recording.first_page(first.unwrap_or(key))
+        })
     }
 
     /// The pages that the record changes, but for those of SLRUs.
@@ -129,7 +175,7 @@ impl Judge {
     }
 
     fn page(&mut self, key: PageKey, record: &Record<'_>, raw: RedoRecord<'_>) {
-        let base = self.pages.remove(&key);
+        let base = self.base(key);
         let has_base = base.is_some();
         let before = base.unwrap_or_else(|| Box::new([0; PAGE_SIZE]));
         let mut ours = before.clone();
@@ -302,6 +348,20 @@ impl Judge {
             );
         }
         text
+    }
+}
+
+fn database(object: Object) -> Option<DbTag> {
+    match object {
+        Object::Relation(rel) => Some(rel.database()),
+        Object::Slru(_) => None,
+    }
+}
+
+fn in_database(key: PageKey, tag: DbTag) -> PageKey {
+    match key.object {
+        Object::Relation(rel) => PageKey::relation(RelTag { spc: tag.spc, db: tag.db, ..rel }, key.block),
+        Object::Slru(_) => key,
     }
 }
 

@@ -2,17 +2,18 @@
 //!
 //! A recording is made once by a single-user server that works through `workload.sql`. With `WALREDO_RECORDINGS` naming a directory it is
 //! kept there and used again, so that who works on redo waits only for redo. Any other WAL can be put there as well: a directory
-//! `VERSION-NAME` with `pg_control` as it was before the work, and the data directory's `pg_wal` in `data`.
+//! `VERSION-NAME` with `pg_control` as it was before the work, the data directory's `pg_wal` in `data`, and its `base` and `global` as they
+//! were before in `start`.
 
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use pgdata::{ControlFile, Lsn, PgVersion};
+use pgdata::{ControlFile, Lsn, Object, PAGE_SIZE, Page, PageKey, PgVersion, SEGMENT_BLOCKS, relation_path};
 use tempfile::TempDir;
 use wal_decoder::{Record, WalStream};
 use walredo::{PostgresRedo, PostgresRedoConfig, RedoRecord};
@@ -69,12 +70,28 @@ impl Recording {
         succeed(initdb, "");
         let control = fs::read(data.join("global/pg_control")).unwrap();
         fs::write(dir.join("pg_control"), &control).unwrap();
+        fs::create_dir(dir.join("start")).unwrap();
+        for part in ["base", "global"] {
+            let mut copy = Command::new("cp");
+            copy.arg("-r").arg(data.join(part)).arg(dir.join("start"));
+            succeed(copy, "");
+        }
         let mut file = fs::File::options().append(true).open(data.join("postgresql.conf")).unwrap();
         writeln!(file, "{SETTINGS}{config}").unwrap();
         let mut single = command(version, "postgres", &dir);
         single.args(["--single", "-j", "-D"]).arg(&data).arg("postgres");
         succeed(single, include_str!("../workload.sql"));
         Recording { version, control, dir, scratch: Some(scratch) }
+    }
+
+    /// A page as it was before the work; `None` if it was not there, or nothing was kept of that time.
+    pub fn first_page(&self, key: PageKey) -> Option<Box<Page>> {
+        let Object::Relation(rel) = key.object else { return None };
+        let (segment, block) = (key.block / SEGMENT_BLOCKS, key.block % SEGMENT_BLOCKS);
+        let file = fs::File::open(self.dir.join("start").join(relation_path(self.version, rel, segment))).ok()?;
+        let mut page = Box::new([0; PAGE_SIZE]);
+        file.read_exact_at(&mut *page, u64::from(block) * PAGE_SIZE as u64).ok()?;
+        Some(page)
     }
 
     /// Gives every record to `each`, to the end of the WAL.
