@@ -11,19 +11,23 @@ use walreceiver::StopHandle;
 
 use crate::cli::{BasebackupQuery, PageArgs, Query, QueryCommand, RemoteCommand};
 use crate::config::Config;
+use crate::engines::ConfiguredEngines;
 use crate::fatal::Fatal;
 use crate::follow::{Follower, Source};
+use crate::metrics::Metrics;
 use crate::source::TimelineSource;
-use crate::{attach, basebackup, pages, status};
+use crate::{attach, basebackup, pages, stats, status};
 
 /// The words that a command can begin with.
-const COMMANDS: [&str; 8] =
-    ["attach", "status", "page", "pages", "basebackup", "pagestream_v2", "pagestream_v3", "help"];
+pub const COMMANDS: [&str; 9] =
+    ["attach", "status", "stats", "page", "pages", "basebackup", "pagestream_v2", "pagestream_v3", "help"];
 
 /// The running server's state, shared by all connections.
 pub struct Pageserver {
     pub config: Config,
     pub repository: Arc<Repository>,
+    pub engines: ConfiguredEngines,
+    pub metrics: Arc<Metrics>,
     followers: Mutex<BTreeMap<Id, Follower>>,
     /// Why timelines are not followed that should be.
     not_followed: Mutex<BTreeMap<Id, String>>,
@@ -33,9 +37,15 @@ pub struct Pageserver {
 
 impl Pageserver {
     /// A server that ends by `fatal` if it must.
-    pub fn new(config: Config, repository: Arc<Repository>, fatal: Fatal) -> Self {
+    pub fn new(
+        config: Config,
+        repository: Arc<Repository>,
+        engines: ConfiguredEngines,
+        metrics: Arc<Metrics>,
+        fatal: Fatal,
+    ) -> Self {
         let (followers, not_followed) = (Mutex::default(), Mutex::default());
-        Pageserver { config, repository, followers, not_followed, stop: StopHandle::new(), fatal }
+        Pageserver { config, repository, engines, metrics, followers, not_followed, stop: StopHandle::new(), fatal }
     }
 
     /// The receivers' threads, by timeline.
@@ -104,7 +114,7 @@ impl Pageserver {
 
     fn source(&self, tenant: &str, timeline: &str) -> Result<TimelineSource, ServiceError> {
         let timeline = self.repository.timeline(tenant, timeline).map_err(repository_error)?;
-        Ok(TimelineSource { timeline, wait: self.config.wait_timeout() })
+        Ok(TimelineSource { timeline, wait: self.config.wait_timeout(), metrics: Arc::clone(&self.metrics) })
     }
 
     fn basebackup(&self, args: &BasebackupQuery, out: &mut dyn RowSink) -> Result<String, ServiceError> {
@@ -163,6 +173,7 @@ impl Backend for Pageserver {
             QueryCommand::Basebackup(args) => self.basebackup(&args, out),
             QueryCommand::Remote(RemoteCommand::Attach(args)) => attach::run(self, &args, out),
             QueryCommand::Remote(RemoteCommand::Status) => status::run(self, out),
+            QueryCommand::Remote(RemoteCommand::Stats) => stats::run(self, out),
             QueryCommand::Remote(RemoteCommand::Page(args)) => self.page(&args, out),
             QueryCommand::Remote(RemoteCommand::Pages(args)) => {
                 pages::run(&self.source(DEFAULT_TENANT, &args.timeline)?, &args, out)
@@ -215,11 +226,6 @@ pub fn repository_error(error: RepositoryError) -> ServiceError {
         }
     };
     ServiceError::new(code, with_causes(&anyhow::Error::new(error)))
-}
-
-/// The position as text, for a row; nothing for no position.
-pub fn lsn_text(lsn: Lsn) -> Option<String> {
-    lsn.is_valid().then(|| lsn.to_string())
 }
 
 #[cfg(test)]

@@ -57,6 +57,9 @@ pub struct ServeArgs {
     /// Address and port to listen on; port 0 takes a free one [default: 127.0.0.1:6400].
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Option<SocketAddr>,
+    /// Address and port for Prometheus, /healthz and /readyz; port 0 takes a free one [default: none].
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub metrics_listen: Option<SocketAddr>,
     /// Configuration file [default: DIR/pageserver.toml, if it is there].
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -98,6 +101,8 @@ pub enum RemoteCommand {
     Attach(AttachArgs),
     /// Show what the server holds and how far behind its sources it is.
     Status,
+    /// Show what the server has done since it was started: requests, redo, connections, errors.
+    Stats,
     /// Read one page of a relation as of an LSN.
     Page(PageArgs),
     /// List some pages of relations, at random, with how many records have to be applied to make them.

@@ -49,6 +49,29 @@ pub struct Config {
     pub redo: RedoConfig,
     /// How PostgreSQL servers are followed.
     pub receiver: ReceiverConfig,
+    /// The HTTP port for monitoring.
+    pub metrics: MetricsConfig,
+}
+
+/// `[metrics]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetricsConfig {
+    /// Address and port of the HTTP port; there is none if it is not set.
+    pub listen: Option<SocketAddr>,
+    /// Whether the address may be another than a loopback one, though everybody who reaches it is answered.
+    pub allow_remote: bool,
+}
+
+impl MetricsConfig {
+    fn check(&self) -> Result<()> {
+        match self.listen {
+            Some(listen) if !listen.ip().is_loopback() && !self.allow_remote => bail!(
+                "metrics.listen = {listen} is not a loopback address: this port has neither passwords nor TLS. If everybody who reaches it may see                  the metrics, set metrics.allow_remote = true"
+            ),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// `[redo]`
@@ -125,6 +148,7 @@ impl Default for Config {
             wal_window_mib: 256,
             redo: RedoConfig::default(),
             receiver: ReceiverConfig::default(),
+            metrics: MetricsConfig::default(),
         }
     }
 }
@@ -164,6 +188,9 @@ impl Config {
         };
         if let Some(listen) = args.listen {
             config.listen = listen;
+        }
+        if let Some(listen) = args.metrics_listen {
+            config.metrics.listen = Some(listen);
         }
         if let Some(format) = args.log_format {
             config.log_format = format;
@@ -208,6 +235,7 @@ impl Config {
             }
         }
         self.redo.check()?;
+        self.metrics.check()?;
         self.receiver.check()?;
         if self.wal_window_mib > MAX_WINDOW_MIB {
             bail!("wal_window_mib = {}: expected at most {MAX_WINDOW_MIB}", self.wal_window_mib);
@@ -251,6 +279,14 @@ mod tests {
     }
 
     #[test]
+    fn the_metrics_port_is_shown_to_others_if_that_is_said() {
+        assert_eq!(parse("").expect("defaults").metrics.listen, None);
+        let config = parse("[metrics]\nlisten = '0.0.0.0:6401'\nallow_remote = true").expect("valid");
+        assert_eq!(config.metrics.listen, "0.0.0.0:6401".parse().ok());
+        parse("[metrics]\nlisten = '[::1]:0'").expect("a loopback address");
+    }
+
+    #[test]
     fn mistakes_are_refused_with_their_name() {
         for (text, part) in [
             ("listn = 1", "listn"),
@@ -261,6 +297,7 @@ mod tests {
             ("[redo]\nengine = 'fast'", "fast"),
             ("[redo]\npg_bin = { 14 = '/pg/bin' }", "14"),
             ("[redo]\nuser = 'no such user'", "no such user"),
+            ("[metrics]\nlisten = '0.0.0.0:6401'", "allow_remote"),
             ("[receiver]\napplication_name = ''", "application_name"),
             ("[receiver]\napplication_name = 'Büro'", "application_name"),
         ] {

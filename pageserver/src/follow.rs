@@ -4,21 +4,22 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 use pgdata::Lsn;
 use repository::{IngestError, Timeline};
 use serde::{Deserialize, Serialize};
 use walreceiver::{
-    BoxError, Outcome, Passing, Positions, Primary, ReceiverStatus, SlotName, StopHandle, StreamOptions,
+    BoxError, Outcome, Passing, Positions, Primary, ReceiverStatus, SlotName, State, StopHandle, StreamOptions,
     TimelineHistory, TimelineSwitch, WalSink,
 };
 
 use crate::config::ReceiverConfig;
 use crate::fatal::Fatal;
+use crate::metrics::LagClock;
 
 /// The file in a timeline's directory that says whom it follows.
 const FILE_NAME: &str = "primary.json";
@@ -71,8 +72,20 @@ impl Source {
 /// The thread that receives one timeline's WAL. Dropping it stops it.
 pub struct Follower {
     status: ReceiverStatus,
+    lag: SharedLagClock,
+    started: SystemTime,
     stop: StopHandle,
     thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Clone)]
+struct SharedLagClock(Arc<Mutex<LagClock>>);
+
+impl SharedLagClock {
+    fn lock(&self) -> MutexGuard<'_, LagClock> {
+        // A panic elsewhere leaves at worst a moment out.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Follower {
@@ -88,20 +101,40 @@ impl Follower {
         options.receiver_timeout = Duration::from_secs_f64(config.timeout_seconds);
 
         let (status, stop) = (ReceiverStatus::new(), StopHandle::new());
-        let (thread_status, thread_stop, fatal) = (status.clone(), stop.clone(), fatal.clone());
+        let lag = SharedLagClock(Arc::new(Mutex::new(LagClock::new(timeline.last_record_lsn()))));
+        let (thread_status, thread_lag, thread_stop, fatal) =
+            (status.clone(), lag.clone(), stop.clone(), fatal.clone());
         let thread = std::thread::Builder::new()
             .name(format!("follow {}", timeline.name()))
             .spawn(move || {
-                let mut sink = TimelineSink { timeline: &timeline, fatal: &fatal };
-                follow(&mut sink, &primary, &options, &thread_stop, &thread_status);
+                let mut sink =
+                    TimelineSink { timeline: &timeline, status: &thread_status, lag: &thread_lag, fatal: &fatal };
+                follow(&mut sink, &primary, &options, &thread_stop);
             })
             .context("cannot start the receiver's thread")?;
-        Ok(Follower { status, stop, thread: Some(thread) })
+        Ok(Follower { status, lag, started: SystemTime::now(), stop, thread: Some(thread) })
     }
 
     /// What the receiver is doing.
     pub fn status(&self) -> walreceiver::StatusSnapshot {
         self.status.snapshot()
+    }
+
+    /// The time since the primary's WAL was last known to end at `applied`, where the timeline is now. While nothing is heard from the
+    /// primary, at least the time since it was heard from.
+    pub fn lag(&self, applied: Lsn) -> Duration {
+        let status = self.status();
+        let mut clock = self.lag.lock();
+        clock.applied(applied);
+        if status.server_end.is_valid() {
+            clock.heard(status.server_end, Instant::now());
+        }
+        let known = clock.lag(Instant::now());
+        if matches!(status.state, State::Streaming) && !self.is_dead() {
+            return known;
+        }
+        let heard = status.last_message.unwrap_or(self.started);
+        known.max(SystemTime::now().duration_since(heard).unwrap_or_default())
     }
 
     /// Asks the thread to end, without waiting for it.
@@ -126,14 +159,8 @@ impl Drop for Follower {
     }
 }
 
-fn follow(
-    sink: &mut TimelineSink<'_>,
-    primary: &Primary,
-    options: &StreamOptions,
-    stop: &StopHandle,
-    status: &ReceiverStatus,
-) {
-    let name = sink.timeline.name();
+fn follow(sink: &mut TimelineSink<'_>, primary: &Primary, options: &StreamOptions, stop: &StopHandle) {
+    let (name, status) = (sink.timeline.name(), sink.status);
     match walreceiver::stream(primary, options, sink, stop, status) {
         // A timeline's end is no end: the sink goes on with the next one.
         Ok(Outcome::Stopped | Outcome::TimelineEnded(_)) => tracing::info!(name, "no longer following the primary"),
@@ -148,6 +175,8 @@ fn follow(
 /// Hands WAL on to the timeline.
 struct TimelineSink<'a> {
     timeline: &'a Timeline,
+    status: &'a ReceiverStatus,
+    lag: &'a SharedLagClock,
     fatal: &'a Fatal,
 }
 
@@ -167,11 +196,16 @@ impl WalSink for TimelineSink<'_> {
     }
 
     fn write(&mut self, lsn: Lsn, wal: &[u8]) -> Result<(), BoxError> {
+        let end = self.status.snapshot().server_end;
+        if end.is_valid() {
+            self.lag.lock().heard(end, Instant::now());
+        }
         self.timeline.ingest().write(lsn, wal).map_err(|error| self.judge(error))
     }
 
     fn flush(&mut self) -> Result<Positions, BoxError> {
         let progress = self.timeline.ingest().flush().map_err(|error| self.judge(error))?;
+        self.lag.lock().applied(progress.applied);
         Ok(Positions { written: progress.written, flushed: progress.flushed, applied: progress.applied })
     }
 

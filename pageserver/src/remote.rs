@@ -20,6 +20,7 @@ pub fn run(server: &str, command: &RemoteCommand) -> Result<()> {
     match command {
         RemoteCommand::Attach(args) => attach(&mut client, args),
         RemoteCommand::Status => status(&mut client),
+        RemoteCommand::Stats => stats(&mut client).and_then(|text| print(&text)),
         RemoteCommand::Page(args) => page(&mut client, args),
         RemoteCommand::Pages(args) => pages(&mut client, args),
     }
@@ -136,7 +137,7 @@ impl Progress {
     }
 }
 
-/// Each timeline as a paragraph: too many columns for a table that fits a terminal.
+/// Each timeline as a paragraph: too many columns for a table that fits a terminal. Then the server.
 fn status(client: &mut Client) -> Result<()> {
     let result = client.query_all("status")?;
     let mut text = String::new();
@@ -155,6 +156,8 @@ fn status(client: &mut Client) -> Result<()> {
             }
         }
     }
+    text.push('\n');
+    text.push_str(&stats(client)?);
     print(&text)
 }
 
@@ -177,6 +180,19 @@ fn pages(client: &mut Client, args: &PagesArgs) -> Result<()> {
         writeln!(text, "{:20} {:4} {:>10}  {:>6} records", value(1), value(2), value(3), value(4))?;
     }
     print(&text)
+}
+
+/// What the server has done, a line for each thing.
+fn stats(client: &mut Client) -> Result<String> {
+    let result = client.query_all("stats")?;
+    let cell = |row: &Row, index| row.text(index).unwrap_or_default().to_owned();
+    let width = |index| result.rows.iter().map(|row| cell(row, index).chars().count()).max().unwrap_or(0);
+    let (area, name) = (width(0), width(1));
+    let mut text = String::new();
+    for row in &result.rows {
+        writeln!(text, "{:area$}  {:name$}  {}", cell(row, 0), cell(row, 1), cell(row, 2))?;
+    }
+    Ok(text)
 }
 
 fn page(client: &mut Client, args: &PageArgs) -> Result<()> {

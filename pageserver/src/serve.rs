@@ -1,6 +1,7 @@
 //! `serve`: the running server, from its lock to its last word.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -15,7 +16,10 @@ use crate::cli::ServeArgs;
 use crate::config::Config;
 use crate::engines::ConfiguredEngines;
 use crate::fatal::Fatal;
+use crate::http;
 use crate::lock::DirectoryLock;
+use crate::metrics::Metrics;
+use crate::monitor::{Monitor, MonitorSite};
 use crate::{access, cleanup, limits, logging};
 
 /// Runs until SIGTERM or SIGINT, or until something makes it impossible to go on: that is an error.
@@ -29,27 +33,36 @@ pub fn run(args: &ServeArgs) -> Result<()> {
 
     limits::raise_descriptor_limit();
     access::warn_of_readers(&config.users, config.file.as_deref());
+    let metrics = Metrics::new(args.data.clone());
     let mut service = page_service::Config {
         max_connections: config.max_connections,
         users: access::users(&config.users, &args.data)?,
         tls: config.tls.as_ref().map(TlsConfig::load).transpose()?,
         require_tls: config.tls.as_ref().is_some_and(|tls| tls.required),
+        observer: Arc::clone(&metrics.port) as Arc<dyn page_service::Observer>,
         ..page_service::Config::default()
     };
     config.limits.apply(&mut service);
     let server = Server::bind(config.listen, service).with_context(|| format!("cannot listen on {}", config.listen))?;
 
-    let engines = ConfiguredEngines::new(config.redo.clone(), &args.data);
+    // From now on there is somebody to ask, however long it takes to open what is there.
+    let monitor = Monitor::new(Arc::clone(&metrics), config.max_connections);
+    let _http = config.metrics.listen.map(|address| serve_metrics(address, &monitor)).transpose()?;
+
+    let engines = ConfiguredEngines::new(config.redo.clone(), Arc::clone(&metrics));
     let options = Options { window_bytes: (config.wal_window_mib as usize) << 20 };
     let repository = Repository::open(&args.data, Box::new(engines.clone()), options)
         .with_context(|| format!("cannot open data directory {}", args.data.display()))?;
     cleanup::unfinished_attaches(&repository, &config.receiver);
     let fatal = Fatal::new(signals.handle());
-    let pageserver = Arc::new(Pageserver::new(config, repository, fatal.clone()));
+    let pageserver = Arc::new(Pageserver::new(config, repository, engines, metrics, fatal.clone()));
     pageserver.follow_all();
 
     let handle = server.serve(pageserver.clone()).context("cannot start the listener's thread")?;
-    announce(&handle.local_addr().to_string())?;
+    monitor.serves(Arc::clone(&pageserver));
+    let address = handle.local_addr();
+    tracing::info!(%address, "ready");
+    announce(&format!("listening on {address}"))?;
 
     let signal = signals.forever().next();
     tracing::info!(?signal, "stopping");
@@ -64,9 +77,17 @@ pub fn run(args: &ServeArgs) -> Result<()> {
     Ok(())
 }
 
-/// Tells on standard output that clients can connect now: for whoever started the server and waits for it.
-fn announce(address: &str) -> Result<()> {
-    tracing::info!(address, "ready");
+/// Starts the HTTP port.
+fn serve_metrics(address: SocketAddr, monitor: &Arc<Monitor>) -> Result<http::ServerHandle> {
+    let context = || format!("cannot listen on {address} (metrics.listen)");
+    let server = http::Server::bind(address).with_context(context)?;
+    let handle = server.serve(Arc::new(MonitorSite::new(Arc::clone(monitor)))).with_context(context)?;
+    announce(&format!("metrics on http://{}/metrics", handle.local_addr()))?;
+    Ok(handle)
+}
+
+/// Tells on standard output where clients can connect now: for whoever started the server and waits for it.
+fn announce(what: &str) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "listening on {address}").and_then(|()| stdout.flush()).context("cannot write to standard output")
+    writeln!(stdout, "{what}").and_then(|()| stdout.flush()).context("cannot write to standard output")
 }

@@ -1,16 +1,19 @@
 //! A timeline as page streams see it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use page_service::{PageSource, ReadLsn, ServiceError, SqlState};
 use pgdata::{Fork, Lsn, Object, Page, PageKey, RelTag, SlruSegment};
 use repository::{LookupError, ReadError, StateError, Timeline};
 
+use crate::metrics::Metrics;
+
 /// Reads of one timeline, with the time that a read may wait.
 pub struct TimelineSource {
     pub timeline: Arc<Timeline>,
     pub wait: Duration,
+    pub metrics: Arc<Metrics>,
 }
 
 impl TimelineSource {
@@ -18,7 +21,10 @@ impl TimelineSource {
     pub fn resolve(&self, at: ReadLsn) -> Result<Lsn, ServiceError> {
         let last = self.timeline.last_record_lsn();
         if at.not_modified_since > last {
-            self.timeline.wait_for(at.not_modified_since, self.wait).map_err(service_error)?;
+            let begun = Instant::now();
+            let waited = self.timeline.wait_for(at.not_modified_since, self.wait);
+            self.metrics.waits.observe(begun.elapsed());
+            waited.map_err(service_error)?;
             return Ok(at.not_modified_since);
         }
         Ok(last.min(at.request))

@@ -1,6 +1,7 @@
 //! Both engines for every page of a relation, and a look at what they made.
 
 use std::fs;
+use std::ops::Add;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -48,6 +49,20 @@ pub struct VerifyStats {
     pub different: u64,
     /// Pages with a record that the native engine does not know.
     pub not_native: u64,
+}
+
+/// Of two engines together.
+impl Add for VerifyStats {
+    type Output = VerifyStats;
+
+    fn add(self, other: VerifyStats) -> VerifyStats {
+        VerifyStats {
+            equal: self.equal + other.equal,
+            equal_masked: self.equal_masked + other.equal_masked,
+            different: self.different + other.different,
+            not_native: self.not_native + other.not_native,
+        }
+    }
 }
 
 impl VerifyRedo {

@@ -79,7 +79,8 @@ impl PostgresRedo {
     /// What it has done so far.
     #[must_use]
     pub fn stats(&self) -> RedoStats {
-        self.counters.read()
+        let processes = self.children().live;
+        self.counters.read(processes)
     }
 
     /// The process ids of the processes that no request is using now.
@@ -202,6 +203,9 @@ impl PostgresRedo {
                 Counters::add(&self.counters.failures, 1);
                 let pid = child.pid();
                 let failure = child.into_failure(interrupted.kind);
+                if failure.is_timeout() {
+                    Counters::add(&self.counters.timeouts, 1);
+                }
                 tracing::warn!(pid, %failure, "a redo process failed");
                 Ok(Err((interrupted.answered, failure)))
             }
