@@ -3,18 +3,23 @@
 use std::io::{self, PipeReader};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::sockopt;
 
 use super::Config;
 use super::connection::{Admission, Connection};
 use crate::{Backend, ConnectionEnd};
 
-/// Connections over the limit that are still heard, so that they get their refusal in the way they understand. Beyond these, a
-/// connection is closed without a word.
+/// Connections over the limit that still have a thread, to be refused in the way they understand. Beyond these, a connection is
+/// closed without a word.
 const REFUSALS: usize = 16;
+/// How long a client has for coming in even if others wait for its place. Those who mean it need some milliseconds.
+const GRACE: Duration = Duration::from_secs(1);
 /// How long to leave the listener alone after it failed, as it does when the process has no file descriptors left.
 const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
@@ -31,6 +36,11 @@ pub(super) struct Acceptor {
 /// A connection that has, or had, a thread. The thread owns the socket, so that it is closed when the thread ends.
 struct Open {
     stream: Weak<TcpStream>,
+    since: Instant,
+    /// Its client has said who it is, and proved it if it must.
+    is_let_in: Arc<AtomicBool>,
+    /// It is one of those that the server's limit counts: it has not been refused, nor had to make place for another.
+    has_place: bool,
     thread: JoinHandle<()>,
 }
 
@@ -77,23 +87,52 @@ impl Acceptor {
     }
 
     fn start(&mut self, stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
-        let Some(admission) = admission(self.open.len(), self.config.max_connections) else {
+        let Some(admission) = self.admission() else {
             tracing::warn!(%peer, "connection closed: far too many are open");
             self.config.observer.connection_dropped();
             return Ok(());
         };
         stream.set_nonblocking(false)?;
         stream.set_nodelay(true)?;
+        keep_alive(&stream)?;
         let stream = Arc::new(stream);
         let weak = Arc::downgrade(&stream);
         let id = self.next_id;
         self.next_id = self.next_id.checked_add(1).unwrap_or(1);
-        let connection =
-            Connection { id, peer, admission, config: Arc::clone(&self.config), backend: Arc::clone(&self.backend) };
+        let is_let_in = Arc::new(AtomicBool::new(false));
+        let connection = Connection {
+            id,
+            peer,
+            admission,
+            is_let_in: Arc::clone(&is_let_in),
+            config: Arc::clone(&self.config),
+            backend: Arc::clone(&self.backend),
+        };
         let thread =
             std::thread::Builder::new().name(format!("conn-{id}")).spawn(move || guarded(connection, stream))?;
-        self.open.push(Open { stream: weak, thread });
+        self.open.push(Open {
+            stream: weak,
+            since: Instant::now(),
+            is_let_in,
+            has_place: admission == Admission::Serve,
+            thread,
+        });
         Ok(())
+    }
+
+    /// How the next connection is received.
+    ///
+    /// Strangers must not be able to keep others out by connecting and saying nothing. So if all places are taken, the one that has been
+    /// about to come in for longest loses its place.
+    fn admission(&mut self) -> Option<Admission> {
+        let limit = self.config.max_connections;
+        let served = self.open.iter().filter(|open| open.has_place).count();
+        let ending = self.open.len() - served;
+        if served < limit || ending < limit.saturating_add(REFUSALS) && self.open.iter_mut().any(Open::evict) {
+            Some(Admission::Serve)
+        } else {
+            (ending < REFUSALS).then_some(Admission::Refuse)
+        }
     }
 
     fn join_finished(&mut self) {
@@ -115,6 +154,19 @@ impl Acceptor {
 }
 
 impl Open {
+    /// Ends the connection if its client should have been let in by now. Says whether its place is free now.
+    fn evict(&mut self) -> bool {
+        if !self.has_place || self.is_let_in.load(Ordering::Acquire) || self.since.elapsed() < GRACE {
+            return false;
+        }
+        self.has_place = false;
+        if let Some(stream) = self.stream.upgrade() {
+            // If it is closed already, so much the better.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+        true
+    }
+
     fn join(self) {
         if self.thread.join().is_err() {
             tracing::error!("a connection's thread has panicked outside of its guard");
@@ -122,15 +174,13 @@ impl Open {
     }
 }
 
-/// How a connection is received when `open` others are.
-fn admission(open: usize, limit: usize) -> Option<Admission> {
-    if open < limit {
-        Some(Admission::Serve)
-    } else if open < limit.saturating_add(REFUSALS) {
-        Some(Admission::Refuse)
-    } else {
-        None
-    }
+/// Finds out within minutes that a peer has vanished without a word, as machines do that lose their power: its place is needed.
+fn keep_alive(stream: &TcpStream) -> io::Result<()> {
+    sockopt::set_tcp_keepidle(stream, Duration::from_secs(60))?;
+    sockopt::set_tcp_keepintvl(stream, Duration::from_secs(15))?;
+    sockopt::set_tcp_keepcnt(stream, 4)?;
+    sockopt::set_socket_keepalive(stream, true)?;
+    Ok(())
 }
 
 /// Runs a connection. Whatever panics in it ends this connection alone.

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::authenticate::authenticate;
@@ -26,6 +27,8 @@ pub(super) struct Connection {
     pub id: u32,
     pub peer: SocketAddr,
     pub admission: Admission,
+    /// To be set when the client has been let in.
+    pub is_let_in: Arc<AtomicBool>,
     pub config: Arc<Config>,
     pub backend: Arc<dyn Backend>,
 }
@@ -89,6 +92,7 @@ impl Connection {
             Err(ConnectionError::Left) => return Ok(()),
             result => result?,
         }
+        self.is_let_in.store(true, Ordering::Release);
         tracing::debug!(id = self.id, peer = %self.peer, user = parameters.get("user"), "connection opened");
         startup::greet(wire, &parameters, self.id, &self.config)?;
         wire.stream().set_read_timeout(self.config.idle_timeout)?;
