@@ -4,6 +4,7 @@
 #[allow(dead_code)] // used by the tests of the native engine alone
 pub mod judge;
 pub mod recording;
+pub mod samples;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -66,6 +67,15 @@ impl Chain {
         Chain { block, records: records.collect() }
     }
 
+    /// As many inserts as fit, then locks of the tuples, to `count` records.
+    pub fn long(block: u32, count: u16, seed: u8) -> Chain {
+        let mut chain = Chain::inserts(block, count.min(200), seed);
+        for number in chain.records.len() as u16 + 1..=count {
+            chain.records.push((Lsn(0x1000 * u64::from(number)), heap_lock(block, number % 200 + 1)));
+        }
+        chain
+    }
+
     pub fn key(&self) -> PageKey {
         PageKey::relation(REL, self.block)
     }
@@ -105,6 +115,20 @@ pub fn heap_insert(block: u32, offset: u16, seed: u8) -> Vec<u8> {
     body.extend(offset.to_le_bytes());
     body.push(0);
     raw_record(10, if init { 0x80 } else { 0 }, &body)
+}
+
+/// A heap lock record of one tuple.
+pub fn heap_lock(block: u32, offset: u16) -> Vec<u8> {
+    let mut body = vec![0, 0, 0, 0];
+    for number in [REL.spc, REL.db, REL.rel, block] {
+        body.extend(number.to_le_bytes());
+    }
+    body.extend([255, 8]);
+    body.extend(701_u32.to_le_bytes());
+    body.extend(offset.to_le_bytes());
+    // Locked only, exclusively.
+    body.extend([0x06, 0]);
+    raw_record(10, 0x60, &body)
 }
 
 /// A record with this body. Redo processes check no CRC.
