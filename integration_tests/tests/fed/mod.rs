@@ -1,5 +1,8 @@
 //! The repository as a library, without any server: a base backup and WAL segments from files.
 
+#[allow(dead_code, reason = "not every test compares engines")]
+pub mod both;
+
 use std::collections::HashMap;
 use std::error::Error;
 use std::fs::{self, File};
@@ -32,14 +35,14 @@ impl StockEngine {
 
 impl Engines for StockEngine {
     fn engine(&self, _: PgVersion, _: &[u8]) -> Result<Arc<dyn Redo>, Box<dyn Error + Send + Sync>> {
-        Ok(Arc::new(Resuming { inner: Routed::new(Arc::clone(&self.0)), made: Mutex::default() }))
+        Ok(Arc::new(Resuming::new(Routed::new(Arc::clone(&self.0)))))
     }
 }
 
 /// Goes on from the page that it made last, where a request only continues the one before: who reads a page after each of a
 /// thousand records has each record applied once, not half a million applied. The page that it goes on from is always its own.
-struct Resuming {
-    inner: Routed<Arc<PostgresRedo>>,
+pub struct Resuming<R> {
+    inner: R,
     made: Mutex<HashMap<PageKey, Made>>,
 }
 
@@ -50,7 +53,11 @@ struct Made {
     page: Box<Page>,
 }
 
-impl Resuming {
+impl<R> Resuming<R> {
+    pub fn new(inner: R) -> Resuming<R> {
+        Resuming { inner, made: Mutex::default() }
+    }
+
     /// Puts the page made last into `page`, if it was made by the beginning of this request; answers how many records that was.
     fn resume(&self, request: &RedoRequest<'_>, page: &mut Page) -> usize {
         let mut made = self.made.lock().expect("no panic");
@@ -66,7 +73,7 @@ impl Resuming {
     }
 }
 
-impl Redo for Resuming {
+impl<R: Redo> Redo for Resuming<R> {
     fn redo(&self, request: &RedoRequest<'_>, page: &mut Page) -> Result<(), RedoError> {
         let done = self.resume(request, page);
         let rest =
@@ -90,7 +97,7 @@ pub fn take_backup(cluster: &Cluster, dir: &Path) -> Result<()> {
 }
 
 /// Makes a timeline of a backup, consistent at `end` or before, in a new repository.
-pub fn attach(dir: &Path, engines: StockEngine, backup: &Path, end: Lsn) -> Result<Arc<Timeline>> {
+pub fn attach(dir: &Path, engines: impl Engines + 'static, backup: &Path, end: Lsn) -> Result<Arc<Timeline>> {
     let options = Options { window_bytes: WINDOW };
     let repository = Repository::open(dir, Box::new(engines), options)?;
     let mut attach = repository.reserve("main")?.attach(info(backup)?)?;
