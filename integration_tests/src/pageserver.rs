@@ -203,13 +203,16 @@ impl Pageserver {
     }
 
     /// Writes the configuration file: `settings`, which may name anything but `redo`, and where PostgreSQL's programs are. It is
-    /// in force after the next start.
+    /// in force after the next start. `PAGESERVER_ENGINE` in the environment chooses the redo engine.
     ///
     /// # Errors
     /// If it cannot be written.
     pub fn configure(&self, settings: &str) -> Result<()> {
         let (major, bin) = (self.install.version().major(), self.install.bin());
-        let redo = format!("[redo]\npg_bin = {{ {major} = {:?} }}\n", bin.to_string_lossy());
+        let mut redo = format!("[redo]\npg_bin = {{ {major} = {:?} }}\n", bin.to_string_lossy());
+        if let Ok(engine) = env::var("PAGESERVER_ENGINE") {
+            redo += &format!("engine = {engine:?}\n");
+        }
         Ok(fs::write(self.dir.join("pageserver.toml"), format!("{settings}\n{redo}"))?)
     }
 

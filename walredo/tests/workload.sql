@@ -171,3 +171,19 @@ CREATE TABLE long_keys (a text[]);
 CREATE INDEX long_keys_a ON long_keys USING gin (a) WITH (fastupdate = off);
 
 INSERT INTO long_keys SELECT ARRAY[(SELECT string_agg(md5(i::text || j), '') FROM generate_series(1, 55) j)] FROM generate_series(1, 50) i;
+
+CREATE TABLE m (k text);
+
+ALTER TABLE m ALTER k SET STORAGE external;
+
+CREATE INDEX m_k ON m (k);
+
+INSERT INTO m SELECT repeat('m', 1000) || lpad(i::text, 5, '0') FROM generate_series(1, 600) i;
+
+DELETE FROM m WHERE right(k, 5)::int < 598;
+
+VACUUM (INDEX_CLEANUP on) m;
+
+VACUUM (INDEX_CLEANUP on) m;
+
+INSERT INTO m SELECT repeat('m', 1000) || lpad(i::text, 5, '0') FROM generate_series(600, 900) i;
