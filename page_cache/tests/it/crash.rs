@@ -1,10 +1,12 @@
 //! What was acknowledged survives a crash at any step.
 
-use page_cache::{PageCache, WalLogError};
+use std::path::Path;
+
+use page_cache::{Options, PageCache, WalLogError};
 use pgdata::Lsn;
 
 use crate::disk::{Disk, Fault, random};
-use crate::wal::{attach, info, open};
+use crate::wal::{DIR, attach, info, open};
 
 const START: Lsn = Lsn(3 << 20);
 
@@ -117,4 +119,34 @@ fn the_mark_is_exact_without_a_loss_of_power() {
         let noted = open(&disk, 0).noted_flushed().bytes_since(START) as usize;
         assert!(sent.acknowledged > 48 && noted == sent.acknowledged / 8 * 8, "{noted} of {}", sent.acknowledged);
     }
+}
+
+/// Opening writes, too: the last segment is written again, and what a crash left is cut off.
+#[test]
+fn a_crash_while_the_log_is_opened_loses_nothing() {
+    let mut crashes = 0;
+    for seed in 0..4 {
+        let disk = Disk::default();
+        attach(&disk, info().start_lsn).unwrap();
+        let cache = open(&disk, 0);
+        let mut sent = Sent { bytes: Vec::new(), acknowledged: 0 };
+        work(&disk, &cache, seed, &mut sent).unwrap();
+        drop(cache);
+        let safe = sent.acknowledged;
+        for step in 1.. {
+            let crashed = disk.after_crash(seed);
+            crashed.fault_at(crashed.steps() + step, Fault::Crash);
+            let opened = PageCache::open_on(crashed.storage(), Path::new(DIR), Options::default());
+            let finished = opened.is_ok_and(|cache| cache.wal().truncate_to(Lsn(START.0 + safe as u64)).is_ok());
+            let again = open(&crashed.after_crash(seed * 7919 + step as u64), 0);
+            let found = log_bytes(&again);
+            assert!(found.len() >= safe && found[..safe] == sent.bytes[..safe], "seed {seed} step {step}");
+            assert!(again.noted_flushed().0 <= START.0 + safe as u64, "seed {seed} step {step}");
+            if finished {
+                break;
+            }
+            crashes += 1;
+        }
+    }
+    assert!(crashes > 8, "{crashes}");
 }

@@ -8,8 +8,8 @@ use pgdata::Lsn;
 use server::{Peer, serve};
 use walreceiver::protocol::ProtocolError;
 use walreceiver::{
-    BackupEnd, BackupOptions, BackupSink, BackupStart, BoxError, Connection, Error, Outcome, Positions, Primary,
-    ReceiverStatus, State, StopHandle, StreamOptions, WalSink, base_backup, stream,
+    BackupEnd, BackupOptions, BackupSink, BackupStart, BoxError, Connection, Error, Outcome, Passing, Positions,
+    Primary, ReceiverStatus, State, StopHandle, StreamOptions, WalSink, base_backup, stream,
 };
 
 const START: Lsn = Lsn(0x100_0000);
@@ -18,6 +18,8 @@ const START: Lsn = Lsn(0x100_0000);
 struct Sink {
     wal: Arc<Mutex<Vec<u8>>>,
     enough: usize,
+    /// After so many bytes it has no room, as often as that.
+    full: (usize, usize),
     stop: StopHandle,
 }
 
@@ -27,7 +29,12 @@ impl WalSink for Sink {
     }
     fn write(&mut self, lsn: Lsn, wal: &[u8]) -> Result<(), BoxError> {
         assert_eq!(lsn, self.start_lsn());
-        self.wal.lock().unwrap().extend_from_slice(wal);
+        let mut taken = self.wal.lock().unwrap();
+        if taken.len() == self.full.0 && self.full.1 > 0 {
+            self.full.1 -= 1;
+            return Err(Passing("no room".into()).into());
+        }
+        taken.extend_from_slice(wal);
         Ok(())
     }
     fn flush(&mut self) -> Result<Positions, BoxError> {
@@ -44,12 +51,20 @@ fn receive(
     enough: usize,
     script: impl Fn(usize, Peer) + Send + 'static,
 ) -> (Vec<u8>, Result<Outcome, Arc<Error>>, ReceiverStatus) {
+    receive_into(enough, (0, 0), script)
+}
+
+fn receive_into(
+    enough: usize,
+    full: (usize, usize),
+    script: impl Fn(usize, Peer) + Send + 'static,
+) -> (Vec<u8>, Result<Outcome, Arc<Error>>, ReceiverStatus) {
     let (wal, stop, status) = (Arc::new(Mutex::new(Vec::new())), StopHandle::new(), ReceiverStatus::new());
     let mut options = StreamOptions::new(1);
     options.backoff_initial = Duration::from_millis(1);
     options.backoff_max = Duration::from_millis(5);
     options.receiver_timeout = Duration::from_millis(500);
-    let mut sink = Sink { wal: wal.clone(), enough, stop: stop.clone() };
+    let mut sink = Sink { wal: wal.clone(), enough, full, stop: stop.clone() };
     let end = stream(&serve(script), &options, &mut sink, &stop, &status);
     let wal = wal.lock().unwrap().clone();
     (wal, end, status)
@@ -71,6 +86,24 @@ fn a_message_cut_in_the_middle_is_asked_for_again() {
     assert_eq!(end.unwrap(), Outcome::Stopped);
     assert_eq!(wal, [[0; 10], [1; 10], [2; 10]].concat());
     assert_eq!(status.snapshot().bytes, 30);
+}
+
+/// The server's messages come again, and what was taken before counts.
+#[test]
+fn a_sink_without_room_is_asked_again() {
+    let (wal, end, status) = receive_into(20, (10, 3), |connection, mut peer| {
+        let start = peer.start_streaming();
+        assert_eq!(start.0 - START.0, if connection == 0 { 0 } else { 10 });
+        if connection == 0 {
+            peer.wal(start, &[1; 10]);
+        }
+        peer.wal(Lsn(START.0 + 10), &[2; 10]);
+        peer.drain();
+    });
+    assert_eq!(end.unwrap(), Outcome::Stopped);
+    assert_eq!(wal, [[1; 10], [2; 10]].concat());
+    let status = status.snapshot();
+    assert_eq!((status.bytes, status.connections, status.flushed), (20, 4, Lsn(START.0 + 20)));
 }
 
 #[test]
