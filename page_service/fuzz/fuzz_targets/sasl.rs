@@ -1,5 +1,5 @@
-//! Whatever a client says instead of proving who it is: framing takes no more bytes than there are, what is understood are parts of what came,
-//! and no message gets anybody in.
+//! Whatever a client says instead of proving who it is: framing takes no more bytes than there are, and what is understood are parts of
+//! what came. A verifier that is understood is read back from what is written of it.
 //! Run in `page_service`: `cargo +nightly fuzz run sasl`.
 #![no_main]
 

@@ -36,7 +36,7 @@ pub(super) struct Connection {
 /// Why a connection ended before its client took leave.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConnectionError {
-    #[error("the socket failed")]
+    #[error("the socket failed: {0}")]
     Socket(#[from] io::Error),
     #[error("the client does not keep to the protocol: {0}")]
     Frame(#[from] FrameError),

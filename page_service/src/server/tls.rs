@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pgtls::{ALPN, tls_server_end_point};
-use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
 use rustls::server::NoServerSessionStorage;
+use rustls::{InconsistentKeys, ServerConfig};
 
 /// What a server needs to speak TLS.
 #[derive(Clone)]
@@ -56,7 +56,15 @@ pub enum ServerTlsError {
         /// Its permissions.
         mode: u32,
     },
-    /// Both can be read, and they do not go together.
+    /// Both can be read, and the one does not belong to the other.
+    #[error("private key {} is not the key of certificate {}", key.display(), certificate.display())]
+    Mismatch {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+    },
+    /// Both can be read, and TLS cannot be made of them.
     #[error("certificate {} and private key {} cannot be used: {source}", certificate.display(), key.display())]
     Pair {
         /// The certificate's file.
@@ -80,10 +88,14 @@ impl ServerTls {
         let chain = read_chain(certificate)?;
         let binding = chain.first().and_then(|own| tls_server_end_point(own));
         let private = read_key(key)?;
-        let config = server_config(chain, private).map_err(|source| ServerTlsError::Pair {
-            certificate: certificate.to_owned(),
-            key: key.to_owned(),
-            source,
+        let config = server_config(chain, private).map_err(|source| {
+            let (certificate, key) = (certificate.to_owned(), key.to_owned());
+            match source {
+                rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+                    ServerTlsError::Mismatch { certificate, key }
+                }
+                source => ServerTlsError::Pair { certificate, key, source },
+            }
         })?;
         Ok(ServerTls { config: Arc::new(config), binding })
     }
