@@ -166,6 +166,44 @@ SET wal_consistency_checking = 'all';
 
 DROP TABLE g;
 
+SET wal_consistency_checking = 'hash';
+
+CREATE TABLE h WITH (autovacuum_enabled = off) AS SELECT i AS id, 7 AS k FROM generate_series(1, 2500) i;
+
+SET wal_consistency_checking = '';
+
+CREATE INDEX h_k ON h USING hash (k);
+
+DELETE FROM h WHERE id <= 100 OR id BETWEEN 408 AND 607 OR id BETWEEN 815 AND 1114 OR id BETWEEN 1629 AND 2035 OR id > 2442;
+
+SET wal_consistency_checking = 'hash';
+
+VACUUM (INDEX_CLEANUP on) h;
+
+DELETE FROM h WHERE id BETWEEN 101 AND 160;
+
+SET enable_seqscan = off;
+
+SET enable_bitmapscan = off;
+
+SELECT count(*) FROM h WHERE k = 7;
+
+INSERT INTO h SELECT i, 7 FROM generate_series(1, 700) i;
+
+DELETE FROM h WHERE id BETWEEN 1300 AND 1310;
+
+SELECT count(*) FROM h WHERE k = 7;
+
+VACUUM (INDEX_CLEANUP on) h;
+
+RESET enable_seqscan;
+
+RESET enable_bitmapscan;
+
+SET wal_consistency_checking = 'all';
+
+DROP TABLE h;
+
 CREATE TABLE long_keys (a text[]);
 
 CREATE INDEX long_keys_a ON long_keys USING gin (a) WITH (fastupdate = off);

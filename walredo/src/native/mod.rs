@@ -4,7 +4,7 @@
 //!
 //! - [`chain`] takes the records one after the other, restores images, looks at LSNs as `XLogReadBufferForRedo` does, and asks
 //!   [`dispatch`] for the routine of the record's resource manager;
-//! - a resource manager is a module here: [`heap`], [`sequence`], [`generic`], [`gin`], [`xlog`]. It gets a [`step::Target`] (the record and
+//! - a resource manager is a module here: [`heap`], [`sequence`], [`generic`], [`gin`], [`hash`], [`xlog`]. It gets a [`step::Target`] (the record and
 //!   the reference to the page at hand), a [`page::PageView`], which checks every offset, and [`scratch::Scratch`], memory to be used again;
 //! - what goes wrong is a [`fault::Fault`], to which the frame adds page, LSN and the record's type;
 //! - pages that no block reference leads to are made by [`vm`] (visibility maps) and [`slru`].
@@ -19,6 +19,7 @@ mod dispatch;
 mod fault;
 mod generic;
 mod gin;
+mod hash;
 mod heap;
 pub(crate) mod image;
 mod index_tuple;

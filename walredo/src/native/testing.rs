@@ -41,9 +41,10 @@ impl Raw {
         self
     }
 
-    /// A block with data, and with or without the mark that redo initialises it.
+    /// A block with data, if there are any, and with or without the mark that redo initialises it.
     pub(crate) fn block_data(mut self, id: u8, block: u32, will_init: bool, data: &[u8]) -> Raw {
-        self.headers.extend([id, 0x20 | if will_init { 0x40 } else { 0 }]);
+        let flags = [(!data.is_empty(), 0x20), (will_init, 0x40)];
+        self.headers.extend([id, flags.iter().map(|&(on, flag)| if on { flag } else { 0 }).sum()]);
         self.headers.extend((data.len() as u16).to_le_bytes());
         for number in [REL.spc, REL.db, REL.rel, block] {
             self.headers.extend(number.to_le_bytes());
