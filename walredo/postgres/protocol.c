@@ -15,6 +15,8 @@
  */
 #include "walredo.h"
 
+#include <poll.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "access/xlogrecord.h"
@@ -28,6 +30,11 @@
 /* Room for one read: a few messages with pages in them. */
 #define INPUT_SIZE (256 * 1024)
 #define OUTPUT_SIZE (16 * BLCKSZ)
+
+/* How long to look for the next request before sleeping until it comes. */
+#define LOOK_NS (50 * 1000)
+/* A request that comes within this, our waking up included, lets the next one be looked for. */
+#define SOON_NS (200 * 1000)
 
 static int	output_fd;
 static char output[OUTPUT_SIZE];
@@ -69,15 +76,43 @@ answer_page(void)
 	return page;
 }
 
+/* Whether the last request came soon enough to look for the next one. */
+static bool soon = true;
+
+static uint64
+now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64) now.tv_sec * 1000000000 + (uint64) now.tv_nsec;
+}
+
+/*
+ * Waiting for the next request costs more than most requests, if the processor falls asleep meanwhile. So, where one request
+ * follows the other, it is looked for a little while.
+ */
+static void
+look_for_input(uint64 begun)
+{
+	struct pollfd input_fd = {.fd = STDIN_FILENO,.events = POLLIN};
+
+	while (soon && poll(&input_fd, 1, 0) == 0 && now_ns() - begun < LOOK_NS)
+		;
+}
+
 /* Makes `wanted` unread bytes available in one piece. False at the end of the input if there is nothing unread. */
 static bool
 fill_input(size_t wanted)
 {
+	uint64		begun;
+
 	if (input_used - input_read >= wanted)
 		return true;
 
 	/* About to wait: nobody may be waiting for us. */
 	flush_output();
+	begun = now_ns();
 
 	if (input_read > 0)
 	{
@@ -90,6 +125,7 @@ fill_input(size_t wanted)
 		input = repalloc(input, wanted);
 		input_size = wanted;
 	}
+	look_for_input(begun);
 	while (input_used < wanted)
 	{
 		ssize_t		n = read(STDIN_FILENO, input + input_used, input_size - input_used);
@@ -103,6 +139,7 @@ fill_input(size_t wanted)
 		if (n > 0)
 			input_used += (size_t) n;
 	}
+	soon = now_ns() - begun < SOON_NS;
 	return true;
 }
 

@@ -90,6 +90,11 @@ filter_system_calls(void)
 		ALLOW(preadv),
 		ALLOW(pwrite64),
 		ALLOW(pwritev),
+		/* looking for the next request */
+#ifdef __NR_poll
+		ALLOW(poll),
+#endif
+		ALLOW(ppoll),
 		/* memory */
 		ALLOW(brk),
 		ALLOW(mmap),

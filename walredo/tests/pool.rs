@@ -3,7 +3,7 @@
 mod support;
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pgdata::{ControlFile, Fork, Lsn, PAGE_SIZE, PageKey, PgVersion};
 use support::{Chain, REL, ZERO, pool, request};
@@ -45,6 +45,31 @@ fn a_base_page_without_records_comes_back_as_it_is() {
     let mut page = std::array::from_fn(|at| at as u8);
     pool.redo(&RedoRequest { has_base: true, ..request(&chain, &[]) }, &mut page).unwrap();
     assert!(page == std::array::from_fn(|at| at as u8));
+}
+
+/// A process looks for its next request before it sleeps, but not for long.
+#[test]
+fn an_idle_process_sleeps() {
+    let (pool, _scratch) = pool(1, PLENTY);
+    let chain = Chain::inserts(7, 10, 0);
+    for _ in 0..100 {
+        pool.redo(&request(&chain, &chain.refs()), &mut ZERO.clone()).unwrap();
+    }
+    let [pid] = pool.idle_pids()[..] else { panic!("one process") };
+    let start = Instant::now();
+    // Seen so many times in a row, it is no coincidence.
+    let mut sleeping = 0;
+    while sleeping < 20 {
+        sleeping = if state_of(pid) == 'S' { sleeping + 1 } else { 0 };
+        assert!(start.elapsed() < PLENTY, "the process does not sleep");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// `R` for running, `S` for sleeping, and so on.
+fn state_of(pid: u32) -> char {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
+    stat.rsplit(") ").next().and_then(|rest| rest.chars().next()).expect("a state")
 }
 
 #[test]

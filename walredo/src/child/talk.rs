@@ -1,8 +1,12 @@
 //! Writing to and reading from a redo process at the same time.
 //!
 //! All three pipes are non-blocking and one `poll` waits for whichever is ready, so neither side can wait for the other for ever:
-//! the process may answer, or complain, while it is still being asked. There is no other thread and no runtime: a small request
-//! costs one `write`, one `poll` and one `read`.
+//! the process may answer, or complain, while it is still being asked. There is no other thread and no runtime.
+//!
+//! A small request is answered sooner than a sleeping thread wakes up, above all on a virtual processor that the host has to wake. So
+//! once all is asked, the answer is looked for a little while before it is waited for with `poll`; the process does the same with the next
+//! request (`postgres/protocol.c`). Neither does after a wait that was long: an idle pair sleeps, and so does one that others leave no
+//! processor.
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -20,6 +24,10 @@ const WRITE_AHEAD: usize = 256 * 1024;
 const READ_SIZE: usize = 128 * 1024;
 /// Asked of the kernel for each pipe, so that both sides can work for a while without waking each other. It may refuse.
 const PIPE_SIZE: usize = 1024 * 1024;
+/// How long to look for an answer before waiting for it.
+const LOOK: Duration = Duration::from_micros(50);
+/// An answer that comes within this, a sleeper's waking up included, lets the next one be looked for.
+const SOON: Duration = Duration::from_micros(200);
 /// How much of the process's stderr is kept: the last of it.
 const STDERR_KEPT: usize = 8 * 1024;
 
@@ -35,6 +43,8 @@ pub(super) struct Talk {
     answers: Vec<u8>,
     unread: usize,
     stderr: Vec<u8>,
+    /// Whether the last answer came soon enough to look for the next one.
+    soon: bool,
 }
 
 /// A dialogue that broke off.
@@ -69,6 +79,7 @@ impl Talk {
             answers: vec![0; READ_SIZE],
             unread: 0,
             stderr: Vec::new(),
+            soon: true,
         })
     }
 
@@ -98,15 +109,36 @@ impl Talk {
             }
             self.send()?;
             let more = self.sent < self.out.len() || asked < total;
+            let waiting = Instant::now();
+            if !more && self.look(dialogue, answered)? {
+                deadline = Instant::now() + timeout;
+                continue;
+            }
             let ready = self.wait(deadline, more)?.ok_or(FailureKind::TimedOut(timeout))?;
             if ready.errors {
                 self.read_errors();
             }
             if ready.answers && self.receive(dialogue, answered)? {
+                self.soon = waiting.elapsed() < SOON;
                 deadline = Instant::now() + timeout;
             }
         }
         if self.unread > 0 { Err(FailureKind::ExtraAnswer) } else { Ok(()) }
+    }
+
+    /// Looks for answers for a little while, if that is likely to be worth it. Whether there was at least one.
+    fn look(&mut self, dialogue: &mut dyn Dialogue, answered: &mut usize) -> Result<bool, FailureKind> {
+        if !self.soon {
+            return Ok(false);
+        }
+        let begun = Instant::now();
+        while begun.elapsed() < LOOK {
+            if self.receive(dialogue, answered)? {
+                return Ok(true);
+            }
+            std::hint::spin_loop();
+        }
+        Ok(false)
     }
 
     fn write_down(&mut self, dialogue: &dyn Dialogue, asked: &mut usize) {
