@@ -11,6 +11,9 @@ use crate::{IngestError, LostWal};
 /// A batch goes into the index when its records take about this much.
 const BATCH_BYTES: usize = 1 << 20;
 
+/// While as much as this is made durable, it is decoded on another processor. For less, a thread is not worth it.
+const AT_ONCE: u64 = 256 << 10;
+
 /// How far a timeline is with the WAL that it was given. Each is the position after the last byte.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Progress {
@@ -50,6 +53,8 @@ struct Decoder {
     batch: Batch,
     /// The LSN of the batch's last record. The stream may be past it, at a record that is not understood.
     batch_end: Lsn,
+    /// The LSN of the last record in the index. Readers do not see what is there before it is durable.
+    taken_up: Lsn,
     changes: Vec<Change>,
 }
 
@@ -65,6 +70,7 @@ impl Ingest {
             last_start: None,
             batch: Batch::new(),
             batch_end: info.start_lsn,
+            taken_up: info.start_lsn,
             changes: Vec::new(),
         };
         let fault = Fault::default();
@@ -94,7 +100,7 @@ impl Ingest {
         let mut reader = wal.read_from(start)?;
         while let Some((at, chunk)) = reader.next_chunk()? {
             decoder.stream.feed(chunk);
-            match decoder.drain(cache) {
+            match decoder.take_up(cache).and(decoder.publish(cache)) {
                 Ok(()) => {}
                 // Without bytes of the last segment there was no error: a write that a crash tore looks like this.
                 Err(IngestError::Wal(error)) if at >= durable => return Ok(Some(error)),
@@ -142,8 +148,10 @@ impl Ingest {
     /// After an error of the decoder or the index nothing more can be taken: the WAL is not what this program understands.
     pub fn flush(&mut self) -> Result<Progress, IngestError> {
         self.check()?;
-        self.cache.wal().sync()?;
-        if let Err(error) = self.decoder.drain(&self.cache) {
+        let (synced, taken_up) = self.sync_and_take_up();
+        synced?;
+        // Records before a bad one are good.
+        if let Err(error) = self.decoder.publish(&self.cache).and(taken_up) {
             let error = Arc::new(error);
             let _ = self.fault.set(Arc::clone(&error));
             return Err(IngestError::Stopped(error));
@@ -176,6 +184,26 @@ impl Ingest {
         self.cache.wal().begin_timeline(timeline, file)?;
         tracing::info!(timeline = now.last(), next = timeline, at = %begin, "the WAL goes on with another timeline");
         self.rewind()
+    }
+
+    /// The disk and the processor work at the same time, if there is enough to do for both.
+    fn sync_and_take_up(&mut self) -> (Result<Lsn, WalLogError>, Result<(), IngestError>) {
+        let (cache, decoder) = (&*self.cache, &mut self.decoder);
+        let sync = || cache.wal().sync();
+        if cache.wal().end().bytes_since(cache.wal().flushed()) < AT_ONCE {
+            return (sync(), decoder.take_up(cache));
+        }
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().name("sync".to_owned()).spawn_scoped(scope, sync);
+            let taken_up = decoder.take_up(cache);
+            let synced = match thread.map(std::thread::ScopedJoinHandle::join) {
+                Ok(Ok(synced)) => synced,
+                Ok(Err(panic)) => std::panic::resume_unwind(panic),
+                // No thread can be had: one after the other, then.
+                Err(_) => sync(),
+            };
+            (synced, taken_up)
+        })
     }
 
     pub(crate) fn fault(&self) -> &Fault {
@@ -244,12 +272,16 @@ fn damage(cache: &PageCache, at: Lsn, source: WalError) -> IngestError {
 }
 
 impl Decoder {
-    /// Decodes all whole records that were fed, and makes them visible.
-    fn drain(&mut self, cache: &PageCache) -> Result<(), IngestError> {
-        let result = self.decode(cache);
-        // Records before a bad one are good.
-        self.publish(cache)?;
-        result
+    /// Decodes all whole records that were fed into the index. On an error, those before the bad one are there.
+    fn take_up(&mut self, cache: &PageCache) -> Result<(), IngestError> {
+        let decoded = self.decode(cache);
+        self.hand_over(cache).and(decoded)
+    }
+
+    /// Makes visible what is in the index.
+    fn publish(&self, cache: &PageCache) -> Result<(), IngestError> {
+        cache.advance(self.taken_up)?;
+        Ok(())
     }
 
     fn decode(&mut self, cache: &PageCache) -> Result<(), IngestError> {
@@ -258,33 +290,30 @@ impl Decoder {
             let record = Record::parse(version, raw.lsn, raw.bytes)?;
             self.changes.clear();
             self.interpreter.changes(&record, &mut self.changes)?;
+            drop(record);
             self.batch.push(raw.start, raw.lsn, raw.bytes, self.changes.drain(..));
             self.batch_end = raw.lsn;
             self.last_start = Some(raw.start);
             if self.batch.bytes() >= BATCH_BYTES {
-                Self::publish_batch(&mut self.batch, raw.lsn, cache)?;
+                self.hand_over(cache)?;
             }
         }
         Ok(())
     }
 
-    fn publish(&mut self, cache: &PageCache) -> Result<(), IngestError> {
-        Self::publish_batch(&mut self.batch, self.batch_end, cache)
-    }
-
-    /// `last` is the LSN of the batch's last record.
-    fn publish_batch(batch: &mut Batch, last: Lsn, cache: &PageCache) -> Result<(), IngestError> {
-        if batch.is_empty() {
+    /// Puts the batch into the index.
+    fn hand_over(&mut self, cache: &PageCache) -> Result<(), IngestError> {
+        if self.batch.is_empty() {
             return Ok(());
         }
-        let result = cache.ingest_batch(std::mem::take(batch));
+        let result = cache.ingest_batch(std::mem::take(&mut self.batch));
         match &result {
-            Ok(()) => cache.advance(last)?,
+            Ok(()) => self.taken_up = self.batch_end,
             // Records before a refused one are good.
-            Err(page_cache::IngestError::Poisoned(poison)) => cache.advance(poison.good.min(last))?,
+            Err(page_cache::IngestError::Poisoned(poison)) => self.taken_up = poison.good.min(self.batch_end),
             // Nothing was taken up.
-            Err(_) => Lsn::INVALID,
-        };
+            Err(_) => {}
+        }
         Ok(result?)
     }
 }

@@ -18,8 +18,8 @@ pub(super) struct Buffer {
     end: Lsn,
 }
 
-/// An empty buffer that is larger than this gives its memory back.
-const KEEP: usize = 1 << 20;
+/// An empty buffer that is larger than this gives its memory back. What a receiver feeds between two polls stays below it.
+const KEEP: usize = 16 << 20;
 
 impl Buffer {
     /// The first bytes fed will be those at `fed_from`; those before `position` are dropped.
