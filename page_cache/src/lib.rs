@@ -88,7 +88,7 @@ mod window;
 pub use base_writer::{AttachError, BaseWriter};
 pub use batch::Batch;
 pub use cache::{OpenError, Options, PageCache, Poison, ReadError};
-pub use index::IngestFault;
+pub use index::{IngestFault, PageVersion};
 pub use ingest::{AdvanceError, IngestError};
 pub use layer::{LayerContentError, LayerError, LayerFormatError};
 pub use lookup::{Base, Lookup, LookupError};

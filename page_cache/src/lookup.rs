@@ -3,7 +3,7 @@
 use pgdata::{Lsn, Object, Page, PageKey};
 
 use crate::cache::{PageCache, ReadError};
-use crate::index::{PlanBase, RecordPlace, Trail, TrailError};
+use crate::index::{PageVersion, PlanBase, RecordPlace, Trail, TrailError};
 use crate::layer::LayerError;
 use crate::wal_log::WalLogError;
 use crate::window::RecordBytes;
@@ -125,6 +125,18 @@ impl PageCache {
     pub fn lookup_template(&self, key: PageKey, lsn: Lsn, page: &mut Page) -> Result<Lookup, LookupError> {
         self.check_lsn(lsn.max(self.consistent_lsn()))?;
         self.find(key, lsn, page)
+    }
+
+    /// What the page's content at `lsn` is called: where this is equal, [`PageCache::lookup`] answers with the same base and the same
+    /// records, now and later. So who keeps pages that were made can find them again without asking for what they are made of.
+    /// `None` if the content has no such name.
+    ///
+    /// # Errors
+    /// As [`PageCache::lookup`], as far as it can be told without looking at the records and the base.
+    pub fn page_version(&self, key: PageKey, lsn: Lsn) -> Result<Option<PageVersion>, LookupError> {
+        self.check_lsn(lsn)?;
+        let version = self.read_state().index.page_version(key, lsn);
+        version.map_err(|error| trail_error(key, lsn, error))
     }
 
     /// How many records [`PageCache::lookup`] answers with.

@@ -32,7 +32,7 @@ impl DataSource for TimelineAt {
     }
 
     fn page(&self, key: PageKey, page: &mut Page) -> Result<(), SourceError> {
-        Ok(self.timeline.get_page(key, self.lsn, page)?)
+        Ok(self.timeline.get_page_once(key, self.lsn, page)?)
     }
 
     fn blobs(&self) -> Result<Vec<String>, SourceError> {

@@ -16,8 +16,8 @@ use crate::users;
 /// The name of the file in the data directory.
 pub const FILE_NAME: &str = "pageserver.toml";
 
-/// The largest `wal_window_mib`: a tebibyte.
-const MAX_WINDOW_MIB: u64 = 1 << 20;
+/// The most memory that a setting can ask for: a tebibyte.
+const MAX_MEMORY_MIB: u64 = 1 << 20;
 
 /// The most bytes that PostgreSQL keeps of a name (`NAMEDATALEN` - 1).
 const MAX_APPLICATION_NAME: usize = 63;
@@ -45,6 +45,8 @@ pub struct Config {
     pub wait_timeout_seconds: f64,
     /// How much of the newest WAL stays in memory for reads, in MiB, per timeline.
     pub wal_window_mib: u64,
+    /// How much memory pages take that were read and may be read again, in MiB, for all timelines together.
+    pub page_cache_mib: u64,
     /// The redo engine.
     pub redo: RedoConfig,
     /// How PostgreSQL servers are followed.
@@ -146,6 +148,7 @@ impl Default for Config {
             tls: None,
             wait_timeout_seconds: 60.0,
             wal_window_mib: 256,
+            page_cache_mib: 128,
             redo: RedoConfig::default(),
             receiver: ReceiverConfig::default(),
             metrics: MetricsConfig::default(),
@@ -237,8 +240,10 @@ impl Config {
         self.redo.check()?;
         self.metrics.check()?;
         self.receiver.check()?;
-        if self.wal_window_mib > MAX_WINDOW_MIB {
-            bail!("wal_window_mib = {}: expected at most {MAX_WINDOW_MIB}", self.wal_window_mib);
+        for (name, value) in [("wal_window_mib", self.wal_window_mib), ("page_cache_mib", self.page_cache_mib)] {
+            if value > MAX_MEMORY_MIB {
+                bail!("{name} = {value}: expected at most {MAX_MEMORY_MIB}");
+            }
         }
         if self.max_connections == 0 {
             bail!("max_connections = 0: expected at least 1");
@@ -294,6 +299,7 @@ mod tests {
             ("wait_timeout_seconds = 0", "wait_timeout_seconds"),
             ("max_connections = 0", "max_connections"),
             ("wal_window_mib = 17592186044416", "wal_window_mib"),
+            ("page_cache_mib = 17592186044416", "page_cache_mib"),
             ("[redo]\nengine = 'fast'", "fast"),
             ("[redo]\npg_bin = { 14 = '/pg/bin' }", "14"),
             ("[redo]\nuser = 'no such user'", "no such user"),

@@ -50,7 +50,10 @@ pub fn run(args: &ServeArgs) -> Result<()> {
     let _http = config.metrics.listen.map(|address| serve_metrics(address, &monitor)).transpose()?;
 
     let engines = ConfiguredEngines::new(config.redo.clone(), Arc::clone(&metrics));
-    let options = Options { window_bytes: (config.wal_window_mib as usize) << 20 };
+    let options = Options {
+        window_bytes: (config.wal_window_mib as usize) << 20,
+        page_bytes: (config.page_cache_mib as usize) << 20,
+    };
     let repository = Repository::open(&args.data, Box::new(engines.clone()), options)
         .with_context(|| format!("cannot open data directory {}", args.data.display()))?;
     cleanup::unfinished_attaches(&repository, &config.receiver);

@@ -32,6 +32,7 @@ mod error;
 mod id;
 mod ingest;
 mod names;
+mod pages;
 mod read;
 mod repository;
 mod timeline;
@@ -42,6 +43,6 @@ pub use error::{AttachTimelineError, IngestError, LostWal, OpenTimelineError, Re
 pub use id::{Id, ParseIdError};
 pub use ingest::{Ingest, Progress};
 pub use names::{DEFAULT_TENANT, make_dir};
-pub use page_cache::{LookupError, Options, ReadError as StateError, Status, TimelineInfo, WalLogError};
-pub use repository::{BrokenTimeline, Repository, Reservation};
+pub use page_cache::{LookupError, ReadError as StateError, Status, TimelineInfo, WalLogError};
+pub use repository::{BrokenTimeline, Options, Repository, Reservation};
 pub use timeline::Timeline;

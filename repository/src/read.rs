@@ -32,9 +32,27 @@ impl Timeline {
     /// The page is what a standby that stopped there has on disk: with page checksums switched on in the cluster, it carries the right
     /// one.
     ///
+    /// A page that is asked for again is mostly still there: see [`Options::page_bytes`](crate::Options::page_bytes).
+    ///
     /// # Errors
     /// [`ReadError`]; the content of `page` does not matter then.
     pub fn get_page(&self, key: PageKey, lsn: Lsn, page: &mut Page) -> Result<(), ReadError> {
+        let version = self.cache.page_version(key, lsn)?;
+        if version.is_some_and(|version| self.pages.get(self.id(), version, page)) {
+            return Ok(());
+        }
+        self.get_page_once(key, lsn, page)?;
+        if let Some(version) = version {
+            self.pages.put(self.id(), version, page);
+        }
+        Ok(())
+    }
+
+    /// [`Timeline::get_page`] for who reads very many pages once: nothing is kept for it, and what is kept for others stays.
+    ///
+    /// # Errors
+    /// As [`Timeline::get_page`].
+    pub fn get_page_once(&self, key: PageKey, lsn: Lsn, page: &mut Page) -> Result<(), ReadError> {
         self.make_page(key, lsn, page)?;
         if let Object::Relation(_) = key.object
             && self.checksums

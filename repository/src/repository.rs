@@ -6,15 +6,32 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use page_cache::{ManifestError, OpenError, Options, TimelineInfo};
+use page_cache::{ManifestError, OpenError, TimelineInfo};
 
 use crate::names::{self, DEFAULT_TENANT};
+use crate::pages::Pages;
 use crate::timeline::{NAME_FILE, VERSIONS};
 use crate::{Attach, AttachTimelineError, Engines, Id, OpenTimelineError, RepositoryError, Timeline};
 
 const TENANTS: &str = "tenants";
 const TIMELINES: &str = "timelines";
 const TENANT_FILE: &str = "tenant.json";
+
+/// How much of a repository is kept in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Bytes of the newest records, for each timeline. Older records are read back from the WAL log.
+    pub window_bytes: usize,
+    /// Bytes of pages that were made, for all timelines together.
+    pub page_bytes: usize,
+}
+
+impl Default for Options {
+    /// 256 MiB of records, 128 MiB of pages.
+    fn default() -> Self {
+        Options { window_bytes: 256 << 20, page_bytes: 128 << 20 }
+    }
+}
 
 /// All that a data directory holds.
 ///
@@ -26,6 +43,7 @@ const TENANT_FILE: &str = "tenant.json";
 pub struct Repository {
     engines: Box<dyn Engines>,
     options: Options,
+    pages: Arc<Pages>,
     tenant: Tenant,
     unfinished: Vec<PathBuf>,
     broken: Vec<BrokenTimeline>,
@@ -69,7 +87,8 @@ impl Repository {
     pub fn open(dir: &Path, engines: Box<dyn Engines>, options: Options) -> Result<Arc<Repository>, RepositoryError> {
         let tenant = open_tenant(&dir.join(TENANTS))?;
         let (unfinished, broken, state) = (Vec::new(), Vec::new(), RwLock::default());
-        let mut repository = Repository { engines, options, tenant, unfinished, broken, state };
+        let pages = Arc::new(Pages::new(options.page_bytes));
+        let mut repository = Repository { engines, options, pages, tenant, unfinished, broken, state };
         for entry in subdirectories(&repository.timelines_dir())? {
             repository.open_timeline_at(&entry);
         }
@@ -113,7 +132,7 @@ impl Repository {
 
     /// Opens a complete timeline and makes it visible.
     pub(crate) fn adopt(&self, id: Id, name: &str, dir: &Path) -> Result<Arc<Timeline>, OpenTimelineError> {
-        let timeline = Arc::new(Timeline::open(id, name, dir, &self.options, &*self.engines)?);
+        let timeline = Arc::new(Timeline::open(id, name, dir, &self.options, Arc::clone(&self.pages), &*self.engines)?);
         tracing::info!(%id, name, last_record_lsn = %timeline.last_record_lsn(), "timeline is open");
         let mut state = self.write();
         state.attaching.remove(name);

@@ -4,12 +4,13 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use page_cache::{Options, PageCache, TimelineInfo, WalLogError};
+use page_cache::{PageCache, TimelineInfo, WalLogError};
 use pgdata::{ClusterState, ControlFile, Lsn, Timelines};
 use walredo::Redo;
 
 use crate::ingest::Fault;
-use crate::{Engines, Id, Ingest, IngestError, LostWal, OpenTimelineError};
+use crate::pages::Pages;
+use crate::{Engines, Id, Ingest, IngestError, LostWal, OpenTimelineError, Options};
 
 /// The file with the branch's name in a timeline's directory.
 pub(crate) const NAME_FILE: &str = "branch.json";
@@ -23,6 +24,7 @@ pub struct Timeline {
     dir: PathBuf,
     pub(crate) cache: Arc<PageCache>,
     pub(crate) redo: Arc<dyn Redo>,
+    pub(crate) pages: Arc<Pages>,
     /// Whether pages carry checksums. No record can change that: switching them needs a cluster that is shut down.
     pub(crate) checksums: bool,
     ingest: Mutex<Ingest>,
@@ -36,9 +38,10 @@ impl Timeline {
         name: &str,
         dir: &Path,
         options: &Options,
+        pages: Arc<Pages>,
         engines: &dyn Engines,
     ) -> Result<Timeline, OpenTimelineError> {
-        let cache = PageCache::open(&dir.join(VERSIONS), *options)?;
+        let cache = PageCache::open(&dir.join(VERSIONS), page_cache::Options { window_bytes: options.window_bytes })?;
         let control_bytes = cache.base_blob("global/pg_control")?.ok_or(OpenTimelineError::NoControlFile)?;
         let control = ControlFile::parse(&control_bytes)?;
         let checksums = control.data_checksums();
@@ -54,6 +57,7 @@ impl Timeline {
             dir: dir.to_owned(),
             cache,
             redo,
+            pages,
             checksums,
             ingest: Mutex::new(ingest),
             fault,

@@ -17,6 +17,7 @@ mod read;
 mod version;
 
 pub use apply::IngestFault;
+pub use read::PageVersion;
 pub(crate) use read::{BlobPlace, PlanBase, Trail, TrailError};
 pub(crate) use version::RecordPlace;
 

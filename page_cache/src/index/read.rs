@@ -53,6 +53,29 @@ pub(crate) enum TrailError {
     },
 }
 
+/// One content of one page. Two trails to a page that begin at the same cut of its object's history and end with the same record are
+/// the same trail, since between the two nothing is ever added or taken away.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct PageVersion {
+    key: PageKey,
+    /// How many cuts there were until the one that the page's life began with.
+    generation: u32,
+    /// The last record; none if only the base counts.
+    last: Lsn,
+}
+
+/// What counts of a page's history at an LSN.
+struct Life<'a> {
+    key: PageKey,
+    lsn: Lsn,
+    /// What the page's life began with; it is as old as the timeline if there is none.
+    cut: Option<Cut>,
+    generation: u32,
+    history: &'a ObjectHistory,
+    /// Since then, oldest first.
+    versions: &'a [Version],
+}
+
 /// Where an object's state at an LSN is to be found.
 enum Source<'a> {
     Nowhere,
@@ -96,7 +119,32 @@ impl Index {
     }
 
     /// The way to a page at an LSN.
-    pub fn trail(&self, mut key: PageKey, mut lsn: Lsn) -> Result<Trail, TrailError> {
+    pub fn trail(&self, key: PageKey, lsn: Lsn) -> Result<Trail, TrailError> {
+        let Life { key, lsn, cut, history, versions, .. } = self.life(key, lsn)?;
+        let mut records: Vec<&Version> = Vec::new();
+        for version in versions.iter().rev() {
+            records.push(version);
+            if version.effect() == PageEffect::Replace {
+                return Ok(trail(key, PlanBase::Replaced, &records));
+            }
+        }
+        let base = base_of(key, cut, history);
+        if base == PlanBase::Zero {
+            self.check_zero_base(key, lsn, &mut records)?;
+        }
+        Ok(trail(key, base, &records))
+    }
+
+    /// What a page's content at an LSN is called. `None` if that says too little: before the first consistent LSN a trail also depends
+    /// on the LSN that it is asked for.
+    pub fn page_version(&self, key: PageKey, lsn: Lsn) -> Result<Option<PageVersion>, TrailError> {
+        let Life { key, lsn, generation, versions, .. } = self.life(key, lsn)?;
+        let last = versions.last().map_or(Lsn::INVALID, Version::lsn);
+        Ok((lsn >= self.consistent_lsn).then_some(PageVersion { key, generation, last }))
+    }
+
+    /// The part of a page's history that counts at an LSN: of the page itself, or of the one that it is an unchanged copy of.
+    fn life(&self, mut key: PageKey, mut lsn: Lsn) -> Result<Life<'_>, TrailError> {
         loop {
             let (number, history) = match self.source(key.object, lsn) {
                 Source::Nowhere => return Err(TrailError::NoObject),
@@ -111,32 +159,16 @@ impl Index {
                 Some(size) if key.block >= size => return Err(TrailError::Beyond { size }),
                 Some(_) => {}
             }
-            let trail = self.own_trail(key, lsn, number, history)?;
-            match trail.base {
+            let (cut, generation) = history.birth(key.block, lsn);
+            let all = self.versions.get((number, key.block));
+            let up_to = &all[..all.partition_point(|version| version.lsn() <= lsn)];
+            let versions = &up_to[up_to.partition_point(|version| version.generation < generation)..];
+            match base_of(key, cut, history) {
                 // Nothing happened to the copy: the page is the template's.
-                PlanBase::Other(source, at) if trail.records.is_empty() => (key, lsn) = (source, at),
-                _ => return Ok(trail),
+                PlanBase::Other(source, at) if versions.is_empty() => (key, lsn) = (source, at),
+                _ => return Ok(Life { key, lsn, cut, generation, history, versions }),
             }
         }
-    }
-
-    fn own_trail(&self, key: PageKey, lsn: Lsn, number: u32, history: &ObjectHistory) -> Result<Trail, TrailError> {
-        let (cut, oldest_generation) = history.birth(key.block, lsn);
-        let all = self.versions.get((number, key.block));
-        let versions = &all[..all.partition_point(|version| version.lsn() <= lsn)];
-        let alive = versions.iter().rev().take_while(|version| version.generation >= oldest_generation);
-        let mut records: Vec<&Version> = Vec::new();
-        for version in alive {
-            records.push(version);
-            if version.effect() == PageEffect::Replace {
-                return Ok(trail(key, PlanBase::Replaced, &records));
-            }
-        }
-        let base = base_of(key, cut, history);
-        if base == PlanBase::Zero {
-            self.check_zero_base(key, lsn, &mut records)?;
-        }
-        Ok(trail(key, base, &records))
     }
 
     /// A record that needs a page finds none where nothing made one. Before the database is consistent recovery passes over such

@@ -1,8 +1,9 @@
 //! The cache against a naive model that keeps the whole cluster for every LSN.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use page_cache::{Base, Batch, LookupError, PageCache};
+use page_cache::{Base, Batch, LookupError, PageCache, PageVersion};
 use pgdata::{Change, DbTag, Fork, Lsn, Object, PAGE_SIZE, PageEffect, PageKey, RelTag, SlruKind};
 use proptest::prelude::*;
 
@@ -211,6 +212,8 @@ struct World {
     cache: PageCache,
     records: BTreeMap<Lsn, Record>,
     history: Vec<(Lsn, Model)>,
+    /// What each content was made of when it was seen first.
+    versions: RefCell<HashMap<PageVersion, Vec<Step>>>,
 }
 
 fn play(plan: &[(Vec<Change>, u16)], window: usize, consistent_at: usize, batch_size: usize) -> World {
@@ -240,7 +243,8 @@ fn play(plan: &[(Vec<Change>, u16)], window: usize, consistent_at: usize, batch_
         cache.advance(records.last().unwrap().lsn).unwrap();
     }
     history.retain(|(lsn, _)| *lsn >= consistent);
-    World { cache, records: written.into_iter().map(|record| (record.lsn, record)).collect(), history }
+    let records = written.into_iter().map(|record| (record.lsn, record)).collect();
+    World { cache, records, history, versions: RefCell::default() }
 }
 
 impl World {
@@ -272,8 +276,30 @@ impl World {
         Ok(steps)
     }
 
+    /// What has the same name is made of the same.
+    fn check_version(&self, key: PageKey, lsn: Lsn, found: &Result<Vec<Step>, LookupError>) {
+        let version = self.cache.page_version(key, lsn);
+        match found {
+            Ok(steps) => {
+                let Some(version) = version.expect("a page that is found has a history") else { return };
+                assert_eq!(
+                    self.versions.borrow_mut().entry(version).or_insert_with(|| steps.clone()),
+                    steps,
+                    "{version:?} at {lsn}"
+                );
+            }
+            // Nobody keeps a page that cannot be made.
+            Err(LookupError::NoBase { .. }) => {
+                let known = self.versions.borrow();
+                assert!(version.expect("a history").is_none_or(|version| !known.contains_key(&version)));
+            }
+            Err(error) => assert_eq!(version.expect_err("the same error").to_string(), error.to_string()),
+        }
+    }
+
     fn check_page(&self, key: PageKey, lsn: Lsn, model: &Model) {
         let found = self.steps(key, lsn, false);
+        self.check_version(key, lsn, &found);
         let what = format!("{key} at {lsn}: {found:?}");
         match model.objects.get(&key.object) {
             None => assert!(matches!(found, Err(LookupError::NoObject { .. })), "{what}"),

@@ -3,5 +3,6 @@
 mod attach;
 mod damage;
 mod fixture;
+mod pages;
 mod resume;
 mod timelines;
