@@ -208,12 +208,20 @@ impl Pageserver {
     /// # Errors
     /// If it cannot be written.
     pub fn configure(&self, settings: &str) -> Result<()> {
+        self.configure_redo(settings, "")
+    }
+
+    /// As [`Pageserver::configure`], with settings of `redo` as well.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn configure_redo(&self, settings: &str, redo: &str) -> Result<()> {
         let (major, bin) = (self.install.version().major(), self.install.bin());
-        let mut redo = format!("[redo]\npg_bin = {{ {major} = {:?} }}\n", bin.to_string_lossy());
-        if let Ok(engine) = env::var("PAGESERVER_ENGINE") {
-            redo += &format!("engine = {engine:?}\n");
+        let mut section = format!("[redo]\npg_bin = {{ {major} = {:?} }}\n{redo}\n", bin.to_string_lossy());
+        if let (Ok(engine), "") = (env::var("PAGESERVER_ENGINE"), redo) {
+            section += &format!("engine = {engine:?}\n");
         }
-        Ok(fs::write(self.dir.join("pageserver.toml"), format!("{settings}\n{redo}"))?)
+        Ok(fs::write(self.dir.join("pageserver.toml"), format!("{settings}\n{section}"))?)
     }
 
     /// What the running server has logged.

@@ -17,6 +17,8 @@ const NAME: &str = "bench";
 /// A base backup in tar format with its manifest.
 pub struct TarBackup {
     dir: PathBuf,
+    /// `global/pg_control`.
+    pub control_file: Vec<u8>,
     /// What it is of.
     pub info: TimelineInfo,
     /// Where it is consistent.
@@ -50,7 +52,8 @@ impl TarBackup {
         let [range] = &manifest.ranges[..] else {
             anyhow::bail!("{} names {} ranges of WAL: expected one", path.display(), manifest.ranges.len());
         };
-        let control = ControlFile::parse(&member(&dir.join("base.tar"), "global/pg_control")?)?;
+        let control_file = member(&dir.join("base.tar"), "global/pg_control")?;
+        let control = ControlFile::parse(&control_file)?;
         let info = TimelineInfo {
             version: control.version,
             system_id: control.system_identifier,
@@ -58,7 +61,7 @@ impl TarBackup {
             pg_timeline: range.timeline,
             start_lsn: range.start.parse()?,
         };
-        Ok(TarBackup { dir: dir.to_owned(), info, end_lsn: range.end.parse()? })
+        Ok(TarBackup { dir: dir.to_owned(), control_file, info, end_lsn: range.end.parse()? })
     }
 
     /// Makes a timeline of it, without WAL yet.

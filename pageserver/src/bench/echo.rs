@@ -1,4 +1,5 @@
-//! The floor of a page read: a process that answers each request over TCP with 8 KiB, and does nothing else.
+//! The floor of a page read: a process that answers each request over TCP with 8 KiB, and does nothing else. And that of a base backup:
+//! it sends as many bytes as it is asked for.
 //!
 //! It handles its socket as the page service does: a thread for a connection, blocking, answers gathered while more requests are at hand.
 
@@ -7,7 +8,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use page_service::{Header, Operation, ReadLsn, Request, Version};
 use pgdata::{Lsn, PAGE_SIZE, RelTag};
 
@@ -28,18 +29,36 @@ fn request_size() -> usize {
 
 /// `bench echo`: serves until standard input ends.
 pub fn serve() -> Result<()> {
-    let listener = TcpListener::bind("127.0.0.1:0").context("cannot listen")?;
-    println!("{}", listener.local_addr()?);
-    thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
-            thread::spawn(move || answer(stream));
-        }
-    });
+    println!("{} {}", listen(answer)?, listen(send)?);
     std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink())?;
     Ok(())
 }
 
-/// Ends with the connection, however that ends.
+/// Serves each connection by a thread, which ends with the connection, however that ends.
+fn listen(serve: fn(TcpStream) -> std::io::Result<()>) -> Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0").context("cannot listen")?;
+    let address = listener.local_addr()?;
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            thread::spawn(move || serve(stream));
+        }
+    });
+    Ok(address)
+}
+
+/// Sends as many bytes as the eight that it reads first say.
+fn send(mut stream: TcpStream) -> std::io::Result<()> {
+    let mut count = [0; 8];
+    stream.read_exact(&mut count)?;
+    let (piece, mut left) = ([7; READ], u64::from_be_bytes(count));
+    while left > 0 {
+        let length = left.min(READ as u64) as usize;
+        stream.write_all(&piece[..length])?;
+        left -= length as u64;
+    }
+    Ok(())
+}
+
 fn answer(mut stream: TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let size = request_size();
@@ -69,7 +88,8 @@ fn answer(mut stream: TcpStream) -> std::io::Result<()> {
 #[derive(Debug)]
 pub struct Echo {
     process: Child,
-    address: SocketAddr,
+    pages: SocketAddr,
+    bytes: SocketAddr,
 }
 
 impl Echo {
@@ -82,13 +102,28 @@ impl Echo {
         let mut line = String::new();
         let stdout = process.stdout.take().context("the echo has no output")?;
         BufReader::new(stdout).read_line(&mut line).context("the echo says nothing")?;
-        let address = line.trim().parse().with_context(|| format!("the echo says {line:?} instead of its address"))?;
-        Ok(Echo { process, address })
+        let addresses = line.trim().split_once(' ').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+        let (pages, bytes) = addresses.with_context(|| format!("the echo says {line:?} instead of its addresses"))?;
+        Ok(Echo { process, pages, bytes })
+    }
+
+    /// Receives so many bytes.
+    pub fn stream(&self, count: u64) -> Result<()> {
+        let mut stream = TcpStream::connect(self.bytes).context("cannot connect to the echo")?;
+        stream.write_all(&count.to_be_bytes())?;
+        let mut buffer = [0; READ];
+        let mut left = count;
+        while left > 0 {
+            let got = stream.read(&mut buffer)?;
+            ensure!(got > 0, "the echo has ended");
+            left -= got as u64;
+        }
+        Ok(())
     }
 
     /// A new connection to it.
     pub fn connect(&self) -> Result<EchoTarget> {
-        let stream = TcpStream::connect(self.address).context("cannot connect to the echo")?;
+        let stream = TcpStream::connect(self.pages).context("cannot connect to the echo")?;
         stream.set_nodelay(true)?;
         let input = BufReader::with_capacity(READ, stream.try_clone()?);
         Ok(EchoTarget { stream, input, request: vec![1; request_size()], out: Vec::new(), page: vec![0; PAGE_SIZE] })

@@ -4,11 +4,13 @@
 //! run, because a machine is not equally fast all the time, and what is told is the median over the turns and the median of their ratios.
 
 mod backup;
+mod basebackup;
 mod cold;
 mod echo;
 mod getpage;
 mod ingest;
 mod load;
+mod redo;
 mod report;
 mod segments;
 
@@ -27,9 +29,13 @@ pub enum BenchCommand {
     Getpage(getpage::GetpageArgs),
     /// Taking up WAL from files, next to only reading it.
     Ingest(ingest::IngestArgs),
+    /// Chains of records from WAL in files, applied by each engine, next to the copy of a page.
+    Redo(redo::RedoArgs),
+    /// A whole base backup from a running server, next to as many bytes over the loopback interface.
+    Basebackup(basebackup::BackupArgs),
     /// Everything on a temporary PostgreSQL, also next to what stock PostgreSQL takes for the same.
     All(AllArgs),
-    /// The floor of `getpage`, as a process of its own: ends when its standard input does.
+    /// The floors of `getpage` and `basebackup`, as a process of its own: ends when its standard input does.
     #[command(hide = true)]
     Echo,
 }
@@ -62,6 +68,8 @@ pub fn run(server: &str, command: &BenchCommand) -> Result<()> {
     match command {
         BenchCommand::Getpage(args) => getpage::run(server, args),
         BenchCommand::Ingest(args) => ingest::run(args),
+        BenchCommand::Redo(args) => redo::run(args),
+        BenchCommand::Basebackup(args) => basebackup::run(server, args),
         BenchCommand::All(args) => all(args),
         BenchCommand::Echo => echo::serve(),
     }

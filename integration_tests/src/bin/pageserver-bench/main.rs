@@ -5,6 +5,7 @@
 //! The servers belong to this program and end with it, and so does the directory, unless something fails in it.
 #![forbid(unsafe_code)]
 
+mod backup;
 mod ingest;
 mod machine;
 mod replay;
@@ -52,8 +53,12 @@ pub struct Args {
 pub enum Measurement {
     /// Single pages, next to an echo.
     Getpage,
-    /// WAL taken up, next to a standby's replay.
+    /// A base backup, next to `pg_basebackup`.
+    Basebackup,
+    /// WAL taken up, next to a stock replay.
     Ingest,
+    /// Chains of records, by each engine.
+    Redo,
 }
 
 fn main() -> ExitCode {
@@ -65,13 +70,32 @@ fn measure(args: &Args, interrupt: &Interrupt, dir: &mut Option<WorkDir>) -> Res
     let wanted = |measurement| args.only.is_empty() || args.only.contains(&measurement);
     machine::describe();
     let mut stage = Stage::make(args, interrupt, dir)?;
+    if wanted(Measurement::Basebackup) {
+        backup::measure(&stage, args.rounds, interrupt)?;
+    }
     if wanted(Measurement::Getpage) {
-        stage.run(&["bench", "getpage", stage::TIMELINE, "--data", &stage.data()])?;
-        interrupt.check()?;
+        pages(&mut stage, interrupt)?;
     }
     stage.stop()?;
     if wanted(Measurement::Ingest) {
         ingest::measure(&stage, args.rounds, interrupt)?;
     }
+    if wanted(Measurement::Redo) {
+        let (backup, wal, bin) = (stage.backup(), stage.wal(), stage.primary.install().bin().to_owned());
+        let [backup, wal, bin, dir] = [backup, wal, bin, stage.dir.clone()].map(|path| path.display().to_string());
+        stage.run_alone(&["bench", "redo", "--backup", &backup, "--wal", &wal, "--scratch", &dir, "--pg-bin", &bin])?;
+    }
     Ok(())
+}
+
+/// Pages that are kept by the server; pages that it makes for each request, by itself and by a redo process.
+fn pages(stage: &mut Stage, interrupt: &Interrupt) -> Result<()> {
+    let data = stage.data();
+    stage.run(&["bench", "getpage", stage::TIMELINE, "--data", &data])?;
+    for engine in ["native", "postgres"] {
+        interrupt.check()?;
+        stage.restart("page_cache_mib = 0", &format!("engine = \"{engine}\""))?;
+        stage.run(&["bench", "getpage", stage::TIMELINE, "--records", "10"])?;
+    }
+    interrupt.check()
 }

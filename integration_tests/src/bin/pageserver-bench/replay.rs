@@ -13,12 +13,19 @@ use crate::stage::Stage;
 /// How long the replay may take.
 const LIMIT: Duration = Duration::from_secs(600);
 
-/// Replays everything on a server restored from the backup; answers how fast the replay alone was, in millions of bytes a second, as
-/// the server's own log has it ("redo done … elapsed").
+/// Millions of bytes a second, by the clock and by the time that a processor worked.
+#[derive(Clone, Copy, Debug)]
+pub struct Speed {
+    pub wall: f64,
+    pub processor: f64,
+}
+
+/// Replays everything on a server restored from the backup; answers how fast the replay alone was, as the server's own log has it
+/// ("redo done … elapsed").
 ///
 /// It is the replay of a standby with all that favours it: all WAL in its own `pg_wal`, no archive, no queries, 256 MB of buffers, no
 /// fsync. It ends with the WAL, unlike a standby's, and so can be timed.
-pub fn standby(stage: &Stage, number: usize) -> Result<f64> {
+pub fn standby(stage: &Stage, number: usize) -> Result<Speed> {
     let dir = stage.dir.join(format!("standby-{number}"));
     let standby = Standby::unpack(&stage.backup(), &dir, &stage.primary)?;
     copy_wal(&stage.wal(), &standby.data().join("pg_wal"))?;
@@ -58,12 +65,15 @@ fn copy_wal(from: &Path, to: &Path) -> Result<()> {
 }
 
 /// `redo starts at 0/2000028`, `redo done at 0/15F0F18 system usage: CPU: user: 1.35 s, system: 0.12 s, elapsed: 1.48 s`
-fn speed_in(log: &str) -> Option<f64> {
+fn speed_in(log: &str) -> Option<Speed> {
     let after = |text: &str| log.split(text).nth(1)?.split_whitespace().next().map(str::to_owned);
     let start: Lsn = after("redo starts at ")?.parse().ok()?;
     let end: Lsn = after("redo done at ")?.parse().ok()?;
-    let seconds: f64 = log.split("redo done at ").nth(1)?.split("elapsed: ").nth(1)?.split(' ').next()?.parse().ok()?;
-    Some(end.bytes_since(start) as f64 / 1e6 / seconds)
+    let usage = log.split("redo done at ").nth(1)?;
+    let seconds = |what: &str| usage.split(what).nth(1)?.split(' ').next()?.parse::<f64>().ok();
+    let megabytes = end.bytes_since(start) as f64 / 1e6;
+    let worked = seconds("user: ")? + seconds("system: ")?;
+    Some(Speed { wall: megabytes / seconds("elapsed: ")?, processor: megabytes / worked })
 }
 
 /// `pg_waldump --quiet` over all of the WAL: reading and checking alone, by PostgreSQL's own code.
@@ -87,7 +97,8 @@ mod tests {
         let log = "LOG:  redo starts at 0/2000028\nLOG:  redo done at 0/C000028 system usage: CPU: user: 1.35 s, system: 0.12 s, \
                    elapsed: 2.00 s\n";
         let speed = speed_in(log).expect("a speed");
-        assert!((speed - 83.886).abs() < 0.001, "{speed}");
+        assert!((speed.wall - 83.886).abs() < 0.001, "{speed:?}");
+        assert!((speed.processor - 167.772 / 1.47).abs() < 0.001, "{speed:?}");
         assert!(speed_in("redo starts at 0/2000028").is_none());
     }
 }

@@ -61,6 +61,14 @@ impl Stage {
         Ok(())
     }
 
+    /// Starts the pageserver anew with other settings, and those of redo.
+    pub fn restart(&mut self, settings: &str, redo: &str) -> Result<()> {
+        say(&format!("\nThe server is started again with {settings}, redo {redo}."));
+        self.pageserver.sigterm()?;
+        self.pageserver.configure_redo(settings, redo)?;
+        self.pageserver.start()
+    }
+
     /// Ends the servers; the files stay.
     pub fn stop(&mut self) -> Result<()> {
         self.pageserver.sigterm()?;
@@ -84,11 +92,12 @@ impl Stage {
 
     /// Runs a command of the pageserver against the running server; its output is this program's.
     pub fn run(&self, arguments: &[&str]) -> Result<()> {
-        say(&format!("\n$ pageserver {}\n", arguments.join(" ")));
-        let mut command = self.pageserver.cli_command(arguments)?;
-        let status = command.status().with_context(|| format!("running {command:?}"))?;
-        ensure!(status.success(), "{command:?} failed ({status})");
-        Ok(())
+        finish(arguments, self.pageserver.cli_command(arguments)?)
+    }
+
+    /// Runs a command of the pageserver that needs no server; its output is this program's.
+    pub fn run_alone(&self, arguments: &[&str]) -> Result<()> {
+        finish(arguments, self.command(arguments))
     }
 
     /// A command of the pageserver that needs no server.
@@ -98,6 +107,13 @@ impl Stage {
         RunAs::server_user().apply(&mut command);
         command
     }
+}
+
+fn finish(arguments: &[&str], mut command: Command) -> Result<()> {
+    say(&format!("\n$ pageserver {}\n", arguments.join(" ")));
+    let status = command.status().with_context(|| format!("running {command:?}"))?;
+    ensure!(status.success(), "{command:?} failed ({status})");
+    Ok(())
 }
 
 fn conninfo(primary: &Cluster) -> String {
