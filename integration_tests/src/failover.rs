@@ -48,7 +48,8 @@ impl Cluster {
         let mut unpacked = Standby::unpack(backup, dir, primary)?;
         others.iter().for_each(|other| unpacked.follow(other));
         let mut copy = Cluster::in_dir(primary.install().clone(), dir)?;
-        copy.tablespaces = primary.tablespaces().of_copy(&dir.join("ts-own"));
+        let origin = others.last().copied().unwrap_or(primary);
+        copy.tablespaces = origin.tablespaces().of_copy(&dir.join("ts-own"));
         copy.write_config(options)?;
         copy.append_config(&unpacked.restore_command())?;
         if !at_once {
@@ -58,16 +59,24 @@ impl Cluster {
         Ok(copy)
     }
 
+    /// Waits until this standby has replayed all WAL up to `lsn`.
+    ///
+    /// # Errors
+    /// If it does not come there.
+    pub fn replayed(&self, lsn: Lsn) -> Result<()> {
+        let mut client = self.connect("postgres")?;
+        let replayed = format!("SELECT pg_last_wal_replay_lsn() >= '{lsn}'");
+        until("the standby has replayed the WAL", || {
+            Ok(client.query_one(&replayed, &[])?.get::<_, bool>(0).then_some(()))
+        })
+    }
+
     /// Makes a standby a primary on a new timeline, once it has replayed all WAL up to `lsn`.
     ///
     /// # Errors
     /// If it does not come there, or is no standby.
     pub fn promote_at(&self, lsn: Lsn) -> Result<()> {
-        let mut client = self.connect("postgres")?;
-        let replayed = format!("SELECT pg_last_wal_replay_lsn() >= '{lsn}'");
-        until("the standby has replayed the WAL", || {
-            Ok(client.query_one(&replayed, &[])?.get::<_, bool>(0).then_some(()))
-        })?;
+        self.replayed(lsn)?;
         self.promote()
     }
 

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use pgdata::Lsn;
 
 use crate::{
     Cluster, ClusterOptions, Comparison, DataFiles, PageSource, Pageserver, Random, Relay, Report, Standby,
-    StreamSource, WalDump, choose_lsns, current_lsn,
+    StreamSource, WalDump, choose_lsns, current_lsn, until,
 };
 
 /// The name of the timeline that a lab attaches.
@@ -76,6 +76,21 @@ impl Lab {
         StreamSource::connect(self.pageserver.address()?, TIMELINE)
     }
 
+    /// Waits until the pageserver says of the attached timeline what is expected: a state, and words in its detail.
+    ///
+    /// # Errors
+    /// If it does not come to that, with what it says instead.
+    pub fn await_status(&self, state: &str, words: &[&str]) -> Result<()> {
+        let mut last = None;
+        let awaited = until("the status is as expected", || {
+            let now = self.pageserver.timeline(TIMELINE)?;
+            let found = now.state == state && words.iter().all(|word| now.detail.contains(word));
+            last = Some(now);
+            Ok(found.then_some(()))
+        });
+        awaited.with_context(|| format!("expected {state} with {words:?}, the last was {last:?}"))
+    }
+
     /// Stops the primary and compares the pageserver with PostgreSQL at the noted LSNs and at up to `extra` random ones.
     /// Returns what was compared at each.
     ///
@@ -102,6 +117,19 @@ impl Lab {
         lsns.into_iter()
             .map(|lsn| Ok((lsn, compare_at(lsn, &mut standby, &mut comparison, &mut pages, &wal)?)))
             .collect()
+    }
+
+    /// Compares the pageserver with PostgreSQL at `lsns`, where the primary was followed by `others`, each on a timeline of its own; all are stopped.
+    /// There must be a checkpoint before each of the LSNs.
+    ///
+    /// # Errors
+    /// If anything differs, or the comparison cannot be made.
+    pub fn compare_over(&mut self, lsns: &[Lsn], others: &[&Cluster]) -> Result<Vec<(Lsn, Report)>> {
+        let mut standby = Standby::unpack(&self.relay.base_backup()?, &self.dir.join("standby"), &self.primary)?;
+        others.iter().for_each(|other| standby.follow(other));
+        let wal = WalDump::new(self.primary.install(), &self.primary.data().join("pg_wal"));
+        let (mut comparison, mut pages) = (Comparison::default(), self.pages()?);
+        lsns.iter().map(|&lsn| Ok((lsn, compare_at(lsn, &mut standby, &mut comparison, &mut pages, &wal)?))).collect()
     }
 
     /// How many records of each kind lie between the attach and the last comparison.

@@ -224,6 +224,21 @@ impl Pageserver {
         Ok(fs::write(self.dir.join("pageserver.toml"), format!("{settings}\n{section}"))?)
     }
 
+    /// The directory of WAL segment files of the one timeline that there is.
+    ///
+    /// # Errors
+    /// If there is none, or more than one.
+    pub fn wal_files(&self) -> Result<PathBuf> {
+        let mut dir = self.dir.clone();
+        for below in ["tenants", "timelines"] {
+            dir.push(below);
+            let entries = fs::read_dir(&dir)?.collect::<Result<Vec<_>, _>>()?;
+            ensure!(entries.len() == 1, "{} has {} entries, not one", dir.display(), entries.len());
+            dir = entries[0].path();
+        }
+        Ok(dir.join("versions/wal"))
+    }
+
     /// What the running server has logged.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 
@@ -37,6 +37,9 @@ struct Shared {
     tapes: Mutex<Vec<PathBuf>>,
     holding: Mutex<bool>,
     released: Condvar,
+    /// Bytes that may still pass before everything breaks.
+    left: Mutex<Option<usize>>,
+    cuts: AtomicUsize,
 }
 
 impl Relay {
@@ -57,6 +60,8 @@ impl Relay {
             tapes: Mutex::default(),
             holding: Mutex::new(false),
             released: Condvar::new(),
+            left: Mutex::default(),
+            cuts: AtomicUsize::new(0),
         });
         let accepting = Arc::clone(&shared);
         thread::spawn(move || accepting.accept_all(&listener));
@@ -71,14 +76,23 @@ impl Relay {
 
     /// Breaks every connection. New ones are accepted, unless [`Relay::refuse`] says otherwise.
     pub fn cut(&self) {
-        for stream in self.shared.open.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            stream.shutdown(Shutdown::Both).ok();
-        }
+        self.shared.cut();
     }
 
     /// Passes new connections on to another port from now on, as an address does that moves to another server. Those that are open stay.
     pub fn point_at(&self, port: u16) {
         self.shared.target.store(port, Ordering::SeqCst);
+    }
+
+    /// Breaks every connection, once, when the primary has said `bytes` more bytes: the last message is cut where they end.
+    pub fn cut_after(&self, bytes: usize) {
+        *self.shared.left.lock().unwrap_or_else(PoisonError::into_inner) = Some(bytes);
+    }
+
+    /// How often [`Relay::cut_after`] has broken the connections.
+    #[must_use]
+    pub fn cuts(&self) -> usize {
+        self.shared.cuts.load(Ordering::SeqCst)
     }
 
     /// Whether new connections are closed as soon as they are made.
@@ -151,7 +165,28 @@ impl Shared {
     fn pass(&self, message: &[u8], mut client: &TcpStream) -> io::Result<()> {
         let holding = self.holding.lock().unwrap_or_else(PoisonError::into_inner);
         let _open = self.released.wait_while(holding, |holding| *holding).unwrap_or_else(PoisonError::into_inner);
-        client.write_all(message)
+        let passes = self.take(message.len());
+        client.write_all(&message[..passes])?;
+        if passes < message.len() {
+            self.cuts.fetch_add(1, Ordering::SeqCst);
+            self.cut();
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        Ok(())
+    }
+
+    /// How many of some bytes may pass.
+    fn take(&self, bytes: usize) -> usize {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let passes = left.map_or(bytes, |left| left.min(bytes));
+        *left = left.map(|left| left - passes).filter(|_| passes == bytes);
+        passes
+    }
+
+    fn cut(&self) {
+        for stream in self.open.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            stream.shutdown(Shutdown::Both).ok();
+        }
     }
 
     fn carry_answers(&self, server: &TcpStream, client: &TcpStream, backup: &AtomicBool) -> Result<()> {

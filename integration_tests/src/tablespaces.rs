@@ -16,19 +16,22 @@ pub struct TablespaceLink {
     dir: PathBuf,
     /// The directory of the server's own.
     own: PathBuf,
+    /// Those of the servers that it is a copy of.
+    copied: Vec<PathBuf>,
 }
 
 impl TablespaceLink {
     /// The link in the primary's directory, pointing at the primary's tablespaces.
     pub(crate) fn new(dir: &Path) -> Result<TablespaceLink> {
-        let link = TablespaceLink { dir: dir.to_owned(), own: dir.join("ts-primary") };
+        let link = TablespaceLink { dir: dir.to_owned(), own: dir.join("ts-primary"), copied: Vec::new() };
         link.point_at(&link.primary())?;
         Ok(link)
     }
 
     /// The same link for a copy of the cluster that becomes a primary itself, with its tablespaces in `own`.
     pub(crate) fn of_copy(&self, own: &Path) -> TablespaceLink {
-        TablespaceLink { dir: self.dir.clone(), own: own.to_owned() }
+        let copied = self.copied.iter().chain([&self.own]).cloned().collect();
+        TablespaceLink { dir: self.dir.clone(), own: own.to_owned(), copied }
     }
 
     pub(crate) fn link(&self) -> PathBuf {
@@ -45,7 +48,7 @@ impl TablespaceLink {
         let user = RunAs::server_user();
         user.make_dir(&self.primary())?;
         user.make_dir(target)?;
-        for known in [self.dir.join("ts-primary"), self.primary()].iter().filter(|known| known.exists()) {
+        for known in self.copied.iter().chain([&self.own]) {
             for entry in fs::read_dir(known)? {
                 user.make_dir(&target.join(entry?.file_name()))?;
             }

@@ -1,31 +1,7 @@
 //! The primary is lost and a standby takes its place: the pageserver goes on with the new timeline, or says why it must not.
 
-use anyhow::{Context, Result, ensure};
-use integration_tests::{Cluster, ClusterOptions, Lab, PageSource, in_scratch};
-use pgdata::{Lsn, Page, RelTag};
-
-/// A table of one row, and where it is.
-fn make_table(primary: &Cluster) -> Result<RelTag> {
-    let path = primary.psql("postgres", "CREATE TABLE t AS SELECT 1 AS n; SELECT pg_relation_filepath('t')")?;
-    Ok(path.trim().replace("base", "1663").parse()?)
-}
-
-fn update(primary: &Cluster) -> Result<Lsn> {
-    primary.psql("postgres", "UPDATE t SET n = n + 1")?;
-    primary.current_lsn()
-}
-
-fn page(lab: &Lab, rel: RelTag, lsn: Lsn) -> Result<Page> {
-    let pages = lab.pages()?.relation_pages(rel, 0, 1, lsn)?;
-    pages.into_iter().next().context("no page")
-}
-
-/// The page as the server itself has it in its file, once that has been written.
-fn page_on_disk(server: &Cluster, rel: RelTag) -> Result<Page> {
-    server.psql("postgres", "CHECKPOINT")?;
-    let bytes = std::fs::read(server.data().join(format!("base/{}/{}", rel.db, rel.rel)))?;
-    bytes.first_chunk().copied().context("no page in the file")
-}
+use anyhow::{Result, ensure};
+use integration_tests::{Cluster, ClusterOptions, Lab, OneTable, TIMELINE, in_scratch};
 
 /// A standby streams from the primary, too, and is promoted behind the address that the pageserver follows.
 #[test]
@@ -34,21 +10,170 @@ fn a_standby_promoted_behind_the_same_address_is_followed() {
         let options = ClusterOptions::default();
         let mut lab = Lab::start(dir, &options)?;
         let second = Cluster::standby_of(&lab.primary, &dir.join("second"), &options)?;
-        let rel = make_table(&lab.primary)?;
+        let table = OneTable::make(&lab.primary)?;
         lab.attach()?;
-        let before = update(&lab.primary)?;
-        let old = page(&lab, rel, before)?;
+        let before = table.update(&lab.primary)?;
+        let old = table.page(&lab, before)?;
         lab.primary.stop()?;
         second.promote_at(before)?;
         lab.relay.point_at(second.port());
-        let after = update(&second)?;
-        let new = page(&lab, rel, after)?;
-        ensure!(new == page_on_disk(&second, rel)?, "the page is not the new primary's");
+        let after = table.update(&second)?;
+        let new = table.page(&lab, after)?;
+        ensure!(new == table.on_disk(&second)?, "the page is not the new primary's");
 
         lab.pageserver.kill9()?;
         lab.pageserver.start()?;
-        ensure!(page(&lab, rel, before)? == old && page(&lab, rel, after)? == new, "a restart changed pages");
-        ensure!(page(&lab, rel, update(&second)?)? != new, "nothing comes after the restart");
+        ensure!(table.page(&lab, before)? == old && table.page(&lab, after)? == new, "a restart changed pages");
+        ensure!(table.page(&lab, table.update(&second)?)? != new, "nothing comes after the restart");
+        Ok(())
+    });
+}
+
+fn follow(lab: &Lab, more: &[&str]) -> Result<String> {
+    let words = [&["follow", TIMELINE], more].concat();
+    Ok(String::from_utf8(lab.pageserver.cli(&words)?)?)
+}
+
+fn refused(lab: &Lab, more: &[&str], reasons: &[&str]) -> Result<()> {
+    let words = [&["follow", TIMELINE], more].concat();
+    let output = lab.pageserver.try_cli(&words)?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(!output.status.success(), "{words:?} succeeds: {}", String::from_utf8_lossy(&output.stdout));
+    ensure!(reasons.iter().all(|reason| said.contains(reason)), "{words:?} says {said:?}, not {reasons:?}");
+    Ok(())
+}
+
+/// The pageserver follows a standby, which is promoted while WAL streams from it.
+#[test]
+fn a_standby_that_is_followed_is_promoted() {
+    in_scratch("cascade", |dir| {
+        let options = ClusterOptions::default();
+        let mut lab = Lab::start(dir, &options)?;
+        let table = OneTable::make(&lab.primary)?;
+        let second = Cluster::standby_of(&lab.primary, &dir.join("second"), &options)?;
+        lab.relay.point_at(second.port());
+        lab.pageserver.attach(TIMELINE, &lab.relay.conninfo())?;
+        let before = table.update(&lab.primary)?;
+        let old = table.page(&lab, before)?;
+        lab.primary.kill9()?;
+        second.promote_at(before)?;
+        let after = table.update(&second)?;
+        ensure!(table.page(&lab, after)? == table.on_disk(&second)?, "the page is not the promoted server's");
+        ensure!(table.page(&lab, before)? == old, "the failover changed a page before it");
+        lab.await_status("streaming", &["timeline 2"])?;
+        ensure!(lab.pageserver.log_text()?.matches("there was a failover").count() == 1, "not one failover");
+        Ok(())
+    });
+}
+
+/// With several hosts in the connection string nobody has to do anything, whichever of them is the primary, and the slot is made there.
+#[test]
+fn several_hosts_make_a_failover_automatic() {
+    in_scratch("hosts", |dir| {
+        let options = ClusterOptions::default();
+        let mut lab = Lab::start(dir, &options)?;
+        let table = OneTable::make(&lab.primary)?;
+        let second = Cluster::standby_of(&lab.primary, &dir.join("second"), &options)?;
+        let ports = format!("{},{}", second.port(), lab.primary.port());
+        let hosts = format!("host=127.0.0.1,127.0.0.1 port={ports} user=postgres target_session_attrs=read-write");
+        lab.pageserver.attach(TIMELINE, &hosts)?;
+        let before = table.update(&lab.primary)?;
+        table.page(&lab, before)?;
+        lab.primary.stop()?;
+        second.promote_at(before)?;
+        let after = table.update(&second)?;
+        ensure!(table.page(&lab, after)? == table.on_disk(&second)?, "the page is not the new primary's");
+        // The old one comes back as it was: it is on the old timeline, and nobody follows it.
+        lab.primary.start()?;
+        lab.pageserver.kill9()?;
+        lab.pageserver.start()?;
+        let later = table.update(&second)?;
+        ensure!(
+            table.page(&lab, later)? == table.on_disk(&second)?,
+            "the page is not the new primary's after a restart"
+        );
+        let slots = second.psql("postgres", "SELECT count(*) FROM pg_replication_slots WHERE active")?;
+        ensure!(slots.trim() == "1", "the new primary has {slots} active slots");
+        Ok(())
+    });
+}
+
+/// An operator says which server it is now. Others are refused, with reasons.
+#[test]
+fn the_command_follow_leads_to_another_server() {
+    in_scratch("follow", |dir| {
+        let options = ClusterOptions::default();
+        let mut lab = Lab::start(dir, &options)?;
+        let table = OneTable::make(&lab.primary)?;
+        let second = Cluster::standby_of(&lab.primary, &dir.join("second"), &options)?;
+        let third = Cluster::standby_of(&lab.primary, &dir.join("third"), &options)?;
+        let stranger = Cluster::start_new(&dir.join("stranger"), &options)?;
+        lab.attach()?;
+        let before = table.update(&lab.primary)?;
+        table.page(&lab, before)?;
+        refused(&lab, &["--primary", &stranger.conninfo()], &["another cluster", "system identifier"])?;
+        // As a standby of the same timeline it is as good as the primary.
+        let said = follow(&lab, &["--primary", &second.conninfo(), "--slot", "elsewhere"])?;
+        ensure!(said.contains(&second.port().to_string()) && said.contains("timeline 1"), "{said}");
+        lab.primary.stop()?;
+        lab.await_status("streaming", &[])?;
+        second.promote_at(before)?;
+        let after = table.update(&second)?;
+        let new = table.page(&lab, after)?;
+        ensure!(new == table.on_disk(&second)?, "the page is not the new primary's");
+
+        // Another standby, promoted for itself at the same place, has the same timelines and another history.
+        third.promote_at(before)?;
+        third.psql("postgres", "CREATE TABLE more AS SELECT * FROM generate_series(1, 10000)")?;
+        refused(&lab, &["--primary", &third.conninfo()], &["is not the WAL that was received", "another history"])?;
+        let slots = third.psql("postgres", "SELECT count(*) FROM pg_replication_slots")?;
+        ensure!(slots.trim() == "0", "a refusal leaves {slots} slots behind");
+        lab.primary.start()?;
+        refused(&lab, &["--primary", &lab.primary.conninfo()], &["timeline 1", "before timeline 2", "old copy"])?;
+        // A refusal changes nothing.
+        let later = table.update(&second)?;
+        ensure!(table.page(&lab, later)? == table.on_disk(&second)?, "the page is not the new primary's");
+        lab.pageserver.kill9()?;
+        lab.pageserver.start()?;
+        ensure!(
+            table.page(&lab, table.update(&second)?)? != new && table.page(&lab, after)? == new,
+            "a restart followed another"
+        );
+        Ok(())
+    });
+}
+
+/// The standby that takes over never had what the pageserver has received: readers may have seen it, so it is not taken back.
+#[test]
+fn what_the_new_primary_never_had_is_kept_and_it_is_refused() {
+    in_scratch("diverged", |dir| {
+        let options = ClusterOptions::default();
+        let mut lab = Lab::start(dir, &options)?;
+        let table = OneTable::make(&lab.primary)?;
+        let mut second = Cluster::standby_of(&lab.primary, &dir.join("second"), &options)?;
+        lab.attach()?;
+        let common = table.update(&lab.primary)?;
+        second.replayed(common)?;
+        second.stop()?;
+        let lost = table.update(&lab.primary)?;
+        let old = table.page(&lab, lost)?;
+        lab.primary.kill9()?;
+        second.append_config("primary_conninfo = ''")?;
+        second.start()?;
+        second.promote_at(common)?;
+        lab.relay.point_at(second.port());
+        let held = lab.pageserver.timeline(TIMELINE)?.last_record_lsn;
+        let words = ["left the history", &held.to_string(), "timeline 2", "attach it anew under another name"];
+        lab.await_status("failed", &words)?;
+        for _ in 0..2 {
+            ensure!(table.page(&lab, lost)? == old, "what readers have seen is gone");
+            refused(&lab, &[], &words)?;
+            lab.pageserver.kill9()?;
+            lab.pageserver.start()?;
+            lab.await_status("failed", &words)?;
+        }
+        // The new primary under a name of its own.
+        lab.pageserver.attach("second", &second.conninfo())?;
         Ok(())
     });
 }

@@ -13,7 +13,7 @@ use walreceiver::{
 use crate::backend::{Pageserver, repository_error, with_causes};
 use crate::cleanup;
 use crate::cli::AttachArgs;
-use crate::follow::Source;
+use crate::follow::{self, Source};
 
 /// Progress goes out at most this often.
 const REPORT_INTERVAL: Duration = Duration::from_millis(100);
@@ -32,15 +32,17 @@ pub const READY: &str = "ready";
 /// Runs the command; rows of progress go to `out`.
 pub fn run(server: &Pageserver, args: &AttachArgs, out: &mut dyn RowSink) -> Result<String, ServiceError> {
     let reservation = server.repository.reserve(&args.name).map_err(repository_error)?;
-    let slot = args.slot.clone().unwrap_or_else(|| format!("pageserver_{:.12}", reservation.id().to_string()));
+    let slot = args.slot.clone().unwrap_or_else(|| follow::default_slot(reservation.id()));
     let source = Source { conninfo: args.primary.clone(), slot };
     out.columns(&COLUMNS)?;
     attach(server, reservation, &source, out).map_err(|error| attach_error(&error))?;
     Ok("ATTACH".to_owned())
 }
 
-fn attach_error(error: &anyhow::Error) -> ServiceError {
-    let code = match error.downcast_ref::<walreceiver::Error>() {
+/// An error of a server that was to be followed, in the terms of the protocol.
+pub fn attach_error(error: &anyhow::Error) -> ServiceError {
+    let shared = error.downcast_ref::<std::sync::Arc<walreceiver::Error>>().map(|error| &**error);
+    let code = match error.downcast_ref::<walreceiver::Error>().or(shared) {
         Some(walreceiver::Error::Config(_) | walreceiver::Error::SlotName(_)) => SqlState::INVALID_PARAMETER_VALUE,
         Some(_) => SqlState::CONNECTION_FAILURE,
         None => SqlState::INTERNAL_ERROR,

@@ -16,11 +16,11 @@ use crate::fatal::Fatal;
 use crate::follow::{Follower, Source};
 use crate::metrics::Metrics;
 use crate::source::TimelineSource;
-use crate::{attach, basebackup, pages, stats, status};
+use crate::{attach, basebackup, pages, refollow, stats, status};
 
 /// The words that a command can begin with.
-pub const COMMANDS: [&str; 9] =
-    ["attach", "status", "stats", "page", "pages", "basebackup", "pagestream_v2", "pagestream_v3", "help"];
+pub const COMMANDS: [&str; 10] =
+    ["attach", "follow", "status", "stats", "page", "pages", "basebackup", "pagestream_v2", "pagestream_v3", "help"];
 
 /// The running server's state, shared by all connections.
 pub struct Pageserver {
@@ -31,6 +31,8 @@ pub struct Pageserver {
     followers: Mutex<BTreeMap<Id, Follower>>,
     /// Why timelines are not followed that should be.
     not_followed: Mutex<BTreeMap<Id, String>>,
+    /// Held by the command `follow`.
+    one_follow: Mutex<()>,
     stop: StopHandle,
     fatal: Fatal,
 }
@@ -44,8 +46,18 @@ impl Pageserver {
         metrics: Arc<Metrics>,
         fatal: Fatal,
     ) -> Self {
-        let (followers, not_followed) = (Mutex::default(), Mutex::default());
-        Pageserver { config, repository, engines, metrics, followers, not_followed, stop: StopHandle::new(), fatal }
+        let (followers, not_followed, one_follow) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Pageserver {
+            config,
+            repository,
+            engines,
+            metrics,
+            followers,
+            not_followed,
+            one_follow,
+            stop: StopHandle::new(),
+            fatal,
+        }
     }
 
     /// The receivers' threads, by timeline.
@@ -76,7 +88,19 @@ impl Pageserver {
         }
         let follower = Follower::start(Arc::clone(timeline), source, &self.config.receiver, &self.fatal)?;
         followers.insert(timeline.id(), follower);
+        self.not_followed().remove(&timeline.id());
         Ok(())
+    }
+
+    /// Follows a timeline's primary no longer, and waits until its receiver has ended.
+    pub fn unfollow(&self, timeline: Id) {
+        let follower = self.followers().remove(&timeline);
+        drop(follower);
+    }
+
+    /// Keeps other commands `follow` out as long as the guard is held.
+    pub fn one_follow(&self) -> MutexGuard<'_, ()> {
+        self.one_follow.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Follows again whom the timelines followed before. One that cannot is served nevertheless, and shown with its error.
@@ -172,6 +196,7 @@ impl Backend for Pageserver {
         match query.command {
             QueryCommand::Basebackup(args) => self.basebackup(&args, out),
             QueryCommand::Remote(RemoteCommand::Attach(args)) => attach::run(self, &args, out),
+            QueryCommand::Remote(RemoteCommand::Follow(args)) => refollow::run(self, &args, out),
             QueryCommand::Remote(RemoteCommand::Status) => status::run(self, out),
             QueryCommand::Remote(RemoteCommand::Stats) => stats::run(self, out),
             QueryCommand::Remote(RemoteCommand::Page(args)) => self.page(&args, out),

@@ -69,7 +69,7 @@ fn try_undo(dir: &Path, source: &Source, config: &ReceiverConfig) -> Result<()> 
 }
 
 /// Drops a slot; `false` if there is none.
-fn drop_slot(primary: &Primary, slot: &SlotName) -> Result<bool, Error> {
+pub fn drop_slot(primary: &Primary, slot: &SlotName) -> Result<bool, Error> {
     let stop = StopHandle::new();
     let (done, is_done) = channel::<()>();
     let patience = stop.clone();

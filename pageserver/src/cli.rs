@@ -99,6 +99,8 @@ pub struct DemoArgs {
 pub enum RemoteCommand {
     /// Copy a running PostgreSQL as a new timeline and follow its WAL from then on.
     Attach(AttachArgs),
+    /// Follow another server of the same history from now on, as after a failover; or the same one again, once what kept it from that is cured.
+    Follow(FollowArgs),
     /// Show what the server holds and how far behind its sources it is.
     Status,
     /// Show what the server has done since it was started: requests, redo, connections, errors.
@@ -117,6 +119,18 @@ pub struct AttachArgs {
     #[arg(long, value_name = "CONNINFO")]
     pub primary: String,
     /// Name of the replication slot made on the primary [default: pageserver_ and the first digits of the timeline's id].
+    #[arg(long, value_name = "NAME")]
+    pub slot: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct FollowArgs {
+    /// The timeline's name or id.
+    pub timeline: String,
+    /// How to connect to the server, as a libpq connection string [default: as before].
+    #[arg(long, value_name = "CONNINFO")]
+    pub primary: Option<String>,
+    /// Name of the replication slot on it, which is made if it is missing [default: as before].
     #[arg(long, value_name = "NAME")]
     pub slot: Option<String>,
 }

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 use pgdata::Lsn;
-use repository::{IngestError, Timeline};
+use pgdata::wal::WAL_PAGE_SIZE;
+use repository::{Id, IngestError, Timeline};
 use serde::{Deserialize, Serialize};
 use walreceiver::{
     BoxError, Outcome, Passing, Positions, Primary, ReceiverStatus, SlotName, State, StopHandle, StreamOptions,
@@ -21,6 +22,8 @@ use crate::config::ReceiverConfig;
 use crate::fatal::Fatal;
 use crate::metrics::LagClock;
 
+/// How much of the WAL before what is new a server has to show at each connection.
+const COMPARED: u64 = 64 << 10;
 /// The file in a timeline's directory that says whom it follows.
 const FILE_NAME: &str = "primary.json";
 
@@ -69,6 +72,23 @@ impl Source {
     }
 }
 
+/// The slot's name unless told otherwise.
+pub fn default_slot(timeline: Id) -> String {
+    format!("pageserver_{:.12}", timeline.to_string())
+}
+
+/// What a timeline wants of the server that it follows.
+pub fn options(timeline: &Timeline, source: &Source, config: &ReceiverConfig) -> Result<StreamOptions> {
+    let info = timeline.info();
+    let mut options = StreamOptions::new(timeline.pg_timelines());
+    options.slot = Some(SlotName::new(source.slot.as_str())?);
+    options.system_id = Some(info.system_id);
+    options.version = Some(info.version);
+    options.status_interval = Duration::from_secs_f64(config.status_interval_seconds);
+    options.receiver_timeout = Duration::from_secs_f64(config.timeout_seconds);
+    Ok(options)
+}
+
 /// The thread that receives one timeline's WAL. Dropping it stops it.
 pub struct Follower {
     status: ReceiverStatus,
@@ -91,15 +111,7 @@ impl SharedLagClock {
 impl Follower {
     /// Starts to follow. What the server cannot survive goes to `fatal`.
     pub fn start(timeline: Arc<Timeline>, source: &Source, config: &ReceiverConfig, fatal: &Fatal) -> Result<Follower> {
-        let primary = source.primary(config)?;
-        let info = timeline.info();
-        let mut options = StreamOptions::new(timeline.pg_timelines());
-        options.slot = Some(SlotName::new(source.slot.as_str())?);
-        options.system_id = Some(info.system_id);
-        options.version = Some(info.version);
-        options.status_interval = Duration::from_secs_f64(config.status_interval_seconds);
-        options.receiver_timeout = Duration::from_secs_f64(config.timeout_seconds);
-
+        let (primary, options) = (source.primary(config)?, options(&timeline, source, config)?);
         let (status, stop) = (ReceiverStatus::new(), StopHandle::new());
         let lag = SharedLagClock(Arc::new(Mutex::new(LagClock::new(timeline.last_record_lsn()))));
         let (thread_status, thread_lag, thread_stop, fatal) =
@@ -118,6 +130,11 @@ impl Follower {
     /// What the receiver is doing.
     pub fn status(&self) -> walreceiver::StatusSnapshot {
         self.status.snapshot()
+    }
+
+    /// The same, to be watched.
+    pub fn watch(&self) -> ReceiverStatus {
+        self.status.clone()
     }
 
     /// The time since the primary's WAL was last known to end at `applied`, where the timeline is now. While nothing is heard from the
@@ -167,7 +184,7 @@ fn follow(sink: &mut TimelineSink<'_>, primary: &Primary, options: &StreamOption
         Err(error) => tracing::error!(
             name,
             %error,
-            "stopped following the primary; what was received stays readable; cure the cause and start the pageserver again"
+            "stopped following the primary; what was received stays readable; cure the cause and run: pageserver follow {name}"
         ),
     }
 }
@@ -193,6 +210,23 @@ impl TimelineSink<'_> {
 impl WalSink for TimelineSink<'_> {
     fn start_lsn(&self) -> Lsn {
         self.timeline.ingest().resume_lsn()
+    }
+
+    fn compare_from(&self) -> Lsn {
+        let (size, start) = (self.timeline.info().segment_size, self.start_lsn());
+        // The server has the segment that it is to go on in from its start on.
+        let segment = Lsn(start.0 - u64::from(size.offset_of(start)));
+        let some = Lsn(start.0.saturating_sub(COMPARED) / WAL_PAGE_SIZE as u64 * WAL_PAGE_SIZE as u64);
+        some.max(segment)
+    }
+
+    fn compare(&mut self, lsn: Lsn, wal: &[u8]) -> Result<Option<Lsn>, BoxError> {
+        let mut ours = vec![0; wal.len()];
+        if !self.timeline.read_wal(lsn, &mut ours)? {
+            return Ok(None);
+        }
+        let differs = ours.iter().zip(wal).position(|(ours, theirs)| ours != theirs);
+        Ok(differs.map(|at| Lsn(lsn.0 + at as u64)))
     }
 
     fn write(&mut self, lsn: Lsn, wal: &[u8]) -> Result<(), BoxError> {

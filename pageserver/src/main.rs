@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod advice;
 mod attach;
 mod backend;
 mod basebackup;
@@ -26,6 +27,7 @@ mod monitor;
 mod pages;
 mod password;
 mod progress;
+mod refollow;
 mod remote;
 mod report;
 mod restore;

@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use page_service::{Client, ClientError, QueryItem, Row};
 
 use crate::attach::{CATCH_UP, CHECKPOINT, COPY, READY};
-use crate::cli::{AttachArgs, PageArgs, PagesArgs, RemoteCommand};
+use crate::cli::{AttachArgs, FollowArgs, PageArgs, PagesArgs, RemoteCommand};
 use crate::hexdump;
 use crate::target::Target;
 
@@ -19,6 +19,7 @@ pub fn run(server: &str, command: &RemoteCommand) -> Result<()> {
     let mut client = connect(server)?;
     match command {
         RemoteCommand::Attach(args) => attach(&mut client, args),
+        RemoteCommand::Follow(args) => follow(&mut client, args),
         RemoteCommand::Status => status(&mut client),
         RemoteCommand::Stats => stats(&mut client).and_then(|text| print(&text)),
         RemoteCommand::Page(args) => page(&mut client, args),
@@ -135,6 +136,23 @@ impl Progress {
         self.bar.set_message(text.to_owned());
         self.bar.reset();
     }
+}
+
+fn follow(client: &mut Client, args: &FollowArgs) -> Result<()> {
+    let mut query = format!("follow {}", quote(&args.timeline)?);
+    for (option, value) in [("primary", &args.primary), ("slot", &args.slot)] {
+        if let Some(value) = value {
+            query += &format!(" --{option} {}", quote(value)?);
+        }
+    }
+    let result = client.query_all(&query)?;
+    let row = result.rows.first().context("the server did not say whom it follows")?;
+    let (server, timeline) = (row.text(0).unwrap_or_default(), row.int8(1).unwrap_or_default());
+    match row.text(2).unwrap_or_default() {
+        "" => {}
+        notice => eprintln!("pageserver: {notice}"),
+    }
+    print(&format!("{} follows {server}, which is on timeline {timeline} of PostgreSQL\n", args.timeline))
 }
 
 /// Each timeline as a paragraph: too many columns for a table that fits a terminal. Then the server.

@@ -6,6 +6,7 @@ use pgdata::{Lsn, PgVersion};
 use repository::{BrokenTimeline, Status, Timeline};
 use walreceiver::{State, StatusSnapshot};
 
+use crate::advice;
 use crate::backend::Pageserver;
 
 /// One timeline.
@@ -130,7 +131,7 @@ fn of_open(server: &Pageserver, timeline: &Timeline) -> TimelineReport {
     let (state, detail) = match (timeline.fault(), server.why_not_followed(timeline.id())) {
         (Some(fault), _) => (TimelineState::Failed, format!("takes no more WAL: {fault}")),
         (None, Some(error)) => (TimelineState::Failed, error),
-        (None, None) => state(&status, follower.as_ref().map(|(receiver, dead, _)| (receiver, *dead))),
+        (None, None) => state(timeline, &status, follower.as_ref().map(|(receiver, dead, _)| (receiver, *dead))),
     };
     let detail = match timeline.lost_wal() {
         Some(lost) => format!("{lost}; {detail}").trim_end_matches("; ").to_owned(),
@@ -150,12 +151,12 @@ fn of_open(server: &Pageserver, timeline: &Timeline) -> TimelineReport {
 }
 
 /// The state of a timeline that takes WAL, as far as its receiver (and whether its thread is dead) goes.
-fn state(status: &Status, receiver: Option<(&StatusSnapshot, bool)>) -> (TimelineState, String) {
+fn state(timeline: &Timeline, status: &Status, receiver: Option<(&StatusSnapshot, bool)>) -> (TimelineState, String) {
     let Some((receiver, dead)) = receiver else {
         return (TimelineState::Detached, "follows no primary".to_owned());
     };
     match &receiver.state {
-        State::Failed { error } => (TimelineState::Failed, error.to_string()),
+        State::Failed { error } => (TimelineState::Failed, format!("{error}; {}", advice::on(error, timeline))),
         State::Stopped => (TimelineState::Stopped, String::new()),
         State::TimelineSwitched(switch) => (
             TimelineState::Ended,
@@ -169,7 +170,7 @@ fn state(status: &Status, receiver: Option<(&StatusSnapshot, bool)>) -> (Timelin
             TimelineState::CatchingUp,
             "no LSN can be read at before the WAL of the base backup has arrived".to_owned(),
         ),
-        State::Streaming => (TimelineState::Streaming, String::new()),
+        State::Streaming => (TimelineState::Streaming, advice::since_failover(timeline)),
         State::Backoff { until, failures, error } => {
             let wait = until.duration_since(SystemTime::now()).unwrap_or_default();
             let detail = format!("attempt {failures} failed, next in {:.1} s: {error}", wait.as_secs_f64());

@@ -54,7 +54,7 @@ pub struct TimelineHistory {
 }
 
 /// The error of a connection string without hosts.
-pub(crate) fn no_host() -> Error {
+fn no_host() -> Error {
     Error::Config("it names no host: add host=…".to_owned())
 }
 
@@ -82,6 +82,30 @@ impl Connection {
             }
         }
         Err(last.unwrap_or_else(no_host))
+    }
+
+    /// Tries one host after the other until one can what is asked. What one of them cannot for now another may, and it may itself later: so
+    /// an error that may pass is told rather than one that does not.
+    pub(crate) fn first_host<T>(
+        primary: &Primary,
+        mut attempt: impl FnMut(&Target) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut told: Option<Error> = None;
+        for target in socket::targets(&primary.config)? {
+            match attempt(&target) {
+                Err(Error::Stopped) => return Err(Error::Stopped),
+                Err(error) => {
+                    if primary.has_several_hosts() {
+                        tracing::warn!(host = %target, %error, "this host cannot be followed");
+                    }
+                    if told.as_ref().is_none_or(|told| error.is_transient() || !told.is_transient()) {
+                        told = Some(error);
+                    }
+                }
+                done => return done,
+            }
+        }
+        Err(told.unwrap_or_else(no_host))
     }
 
     pub(crate) fn connect_to(primary: &Primary, target: &Target, stop: &StopHandle) -> Result<Self, Error> {

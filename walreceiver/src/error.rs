@@ -200,6 +200,15 @@ pub enum Error {
         /// The end of what was received, where streaming was to begin.
         start: Lsn,
     },
+    /// The server's WAL is not the one that was received, though its timelines are the same.
+    #[error(
+        "the server's WAL at {at} is not the WAL that was received: it was promoted or restored by itself, and went on with another history on a \
+         timeline of the same number"
+    )]
+    WalDiffers {
+        /// The first position at which it was seen to differ.
+        at: Lsn,
+    },
     /// The server's history file is not usable.
     #[error("the server's timeline history: {0}")]
     TimelineHistory(#[from] TimelinesError),
@@ -231,14 +240,16 @@ pub enum Error {
     ReplicationDisabled(#[source] Box<ServerError>),
 
     /// The slot does not exist (any more).
-    #[error("replication slot {slot:?} does not exist on the server: WAL may already be missing; attach anew")]
+    #[error(
+        "replication slot {slot:?} does not exist on the server, which may already have removed WAL that is needed"
+    )]
     SlotMissing {
         /// The slot.
         slot: String,
     },
     /// The slot does not hold back WAL.
     #[error(
-        "replication slot {slot:?} reserves no WAL: it was invalidated (max_slot_wal_keep_size, idle_replication_slot_timeout) or never reserved any; attach anew{}",
+        "replication slot {slot:?} reserves no WAL: it was invalidated (max_slot_wal_keep_size, idle_replication_slot_timeout) or never reserved any{}",
         words(source)
     )]
     SlotInvalidated {
@@ -279,7 +290,7 @@ pub enum Error {
     #[error("the server has no free connection: raise max_wal_senders or max_connections ({0})")]
     TooManyConnections(#[source] Box<ServerError>),
     /// The server has removed WAL that is needed.
-    #[error("the server has already removed the WAL at {start}: attach anew, with a replication slot ({source})")]
+    #[error("the server has already removed the WAL at {start} ({source})")]
     WalRemoved {
         /// Where streaming was to begin.
         start: Lsn,

@@ -9,7 +9,7 @@ use postgres_protocol::message::frontend;
 
 use crate::check::{check_server, check_slot};
 use crate::command;
-use crate::connection::{Connection, TimelineHistory, no_host};
+use crate::connection::{Connection, TimelineHistory};
 use crate::error::Error;
 use crate::options::StreamOptions;
 use crate::primary::Primary;
@@ -19,7 +19,7 @@ use crate::protocol::{
 use crate::rows::Row;
 use crate::server_error::{self, Asked};
 use crate::sink::{Positions, WalSink};
-use crate::socket::{self, Target};
+use crate::socket::Target;
 use crate::status::{ReceiverStatus, State, TimelineSwitch};
 use crate::stop::StopHandle;
 use crate::wire::{Fill, is_aside};
@@ -42,6 +42,8 @@ pub(crate) struct Session<'a> {
     wanted: Wanted<'a>,
     sink: &'a mut dyn WalSink,
     status: &'a ReceiverStatus,
+    /// Up to here the server's WAL has been compared with what there was before; from `wanted.start` on it is given to the sink.
+    compared: Lsn,
     /// The position after the last byte given to the sink.
     position: Lsn,
     /// Bytes given to the sink since it was flushed.
@@ -71,6 +73,8 @@ struct Started {
 pub(crate) struct Wanted<'a> {
     pub(crate) options: &'a StreamOptions,
     pub(crate) timelines: &'a Timelines,
+    /// Where the server is to begin, and where what is new begins.
+    compare_from: Lsn,
     start: Lsn,
 }
 
@@ -83,38 +87,16 @@ impl<'a> Wanted<'a> {
         Asked::Stream { slot: self.slot(), start: self.start }
     }
 
-    /// Connects to the first host that can continue the history. What one of them cannot do for now another may, and it may itself later:
-    /// so an error that may pass is told rather than one that does not.
-    fn start(&self, primary: &Primary, stop: &StopHandle) -> Result<Started, Error> {
-        let mut told: Option<Error> = None;
-        for target in socket::targets(&primary.config)? {
-            match self.start_on(primary, &target, stop) {
-                Err(Error::Stopped) => return Err(Error::Stopped),
-                Err(error) => {
-                    let several = primary.has_several_hosts();
-                    if several {
-                        tracing::warn!(host = %target, %error, "this host cannot be followed");
-                    }
-                    if told.as_ref().is_none_or(|told| error.is_transient() || !told.is_transient()) {
-                        told = Some(error);
-                    }
-                }
-                started => return started,
-            }
-        }
-        Err(told.unwrap_or_else(no_host))
-    }
-
     /// Connects, makes sure that it is the right server, and asks for WAL.
     fn start_on(&self, primary: &Primary, target: &Target, stop: &StopHandle) -> Result<Started, Error> {
-        let (timeline, start) = (self.timelines.last(), self.start);
+        let (timeline, start, from) = (self.timelines.last(), self.start, self.compare_from);
         let mut connection = Connection::connect_to(primary, target, stop)?;
         let identity = check_server(&mut connection, self.options, self.timelines, start)?;
         if let Some(slot) = &self.options.slot {
             let moved = identity.timeline != timeline || primary.has_several_hosts();
             check_slot(&mut connection, slot, start, moved)?;
         }
-        connection.send(COMMAND, &command::start_replication(self.options.slot.as_ref(), start, timeline))?;
+        connection.send(COMMAND, &command::start_replication(self.options.slot.as_ref(), from, timeline))?;
         let at_end = match connection.next(self.question())? {
             ServerMessage::CopyBoth => false,
             // The timeline ends where we are: its successor is told at once.
@@ -140,25 +122,21 @@ impl<'a> Session<'a> {
         if !start.is_valid() {
             return Err(Error::InvalidStart(start));
         }
-        let wanted = Wanted { options, timelines, start };
-        let Started { mut connection, server_end, at_end } = wanted.start(primary, stop)?;
+        let compare_from = sink.compare_from().min(start);
+        let wanted = Wanted { options, timelines, compare_from, start };
+        let started = Connection::first_host(primary, |target| wanted.start_on(primary, target, stop))?;
+        let Started { mut connection, server_end, at_end } = started;
         if !at_end {
             connection.wire.doing = STREAMING;
             connection.wire.timeout = Some(options.receiver_timeout);
-            status.update(|status| {
-                status.state = State::Streaming;
-                status.connected_since = Some(SystemTime::now());
-                status.connections += 1;
-                status.received = start;
-                status.server_end = server_end;
-            });
         }
         let now = Instant::now();
-        Ok(Session {
+        let session = Session {
             connection,
             wanted,
             sink,
             status,
+            compared: compare_from,
             position: start,
             unflushed: 0,
             server_end,
@@ -167,7 +145,21 @@ impl<'a> Session<'a> {
             heard: now,
             reported: now,
             at_end,
-        })
+        };
+        if !at_end && compare_from == start {
+            session.tell_streaming();
+        }
+        Ok(session)
+    }
+
+    fn tell_streaming(&self) {
+        self.status.update(|status| {
+            status.state = State::Streaming;
+            status.connected_since = Some(SystemTime::now());
+            status.connections += 1;
+            status.received = self.position;
+            status.server_end = self.server_end;
+        });
     }
 
     /// Streams until something ends it: by itself only the timeline does. What was received is then flushed, whatever ended it, unless that
@@ -266,19 +258,38 @@ impl<'a> Session<'a> {
     }
 
     fn wal(&mut self, start: Lsn, server_end: Lsn, wal: &Bytes) -> Result<(), Error> {
-        if start != self.position {
-            return Err(Error::Discontinuous { expected: self.position, got: start });
+        let expected = if self.compared < self.wanted.start { self.compared } else { self.position };
+        if start != expected {
+            return Err(Error::Discontinuous { expected, got: start });
         }
         self.server_end = server_end;
+        let wal = self.compare(wal)?;
         if wal.is_empty() {
             return Ok(());
         }
-        self.sink.write(start, wal).map_err(Error::Sink)?;
+        self.sink.write(self.position, wal).map_err(Error::Sink)?;
         let len = wal.len() as u64;
         // The parser has made sure that the sum exists.
-        self.position = Lsn(start.0 + len);
+        self.position = Lsn(self.position.0 + len);
         self.unflushed += len;
         Ok(())
+    }
+
+    /// Compares what lies before the start; what is left is new.
+    fn compare<'w>(&mut self, wal: &'w [u8]) -> Result<&'w [u8], Error> {
+        let left = self.wanted.start.bytes_since(self.compared);
+        if left == 0 {
+            return Ok(wal);
+        }
+        let (known, new) = wal.split_at(wal.len().min(usize::try_from(left).unwrap_or(usize::MAX)));
+        if let Some(at) = self.sink.compare(self.compared, known).map_err(Error::Sink)? {
+            return Err(Error::WalDiffers { at });
+        }
+        self.compared = Lsn(self.compared.0 + known.len() as u64);
+        if self.compared == self.wanted.start {
+            self.tell_streaming();
+        }
+        Ok(new)
     }
 
     /// Flushes the sink and answers with the positions that the server may hear.
@@ -348,8 +359,9 @@ impl<'a> Session<'a> {
             let (expected, server) = (switch.timeline, switch.next_timeline);
             return Err(Error::TimelineDiverged { expected, server, parting, start: held });
         }
-        if parting > self.position {
-            let reason = format!("the timeline ends at {parting}, but its WAL came up to {} only", self.position);
+        let came = if self.compared < self.wanted.start { self.compared } else { self.position };
+        if parting > came {
+            let reason = format!("the timeline ends at {parting}, but its WAL came up to {came} only");
             return Err(ProtocolError::Result { command: COMMAND, reason }.into());
         }
         Ok(())

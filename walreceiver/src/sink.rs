@@ -124,6 +124,22 @@ pub trait WalSink {
     /// also asked after each [`flush`](WalSink::flush), because the server may remove WAL before the flush position that it hears: it hears no position beyond this one.
     fn start_lsn(&self) -> Lsn;
 
+    /// From where on the server's WAL is to be compared with what there is, before streaming goes on at [`start_lsn`](WalSink::start_lsn). Two servers can
+    /// have timelines of the same number that begin at the same place and are not the same. The server must still have the WAL from here on, which it
+    /// has within the segment of the byte before [`start_lsn`](WalSink::start_lsn).
+    fn compare_from(&self) -> Lsn {
+        self.start_lsn()
+    }
+
+    /// Compares the server's WAL from `lsn` on with what there is; the answer is where they differ. It ends at [`start_lsn`](WalSink::start_lsn) or before.
+    ///
+    /// # Errors
+    /// Whatever should end the receiver for good.
+    fn compare(&mut self, lsn: Lsn, wal: &[u8]) -> Result<Option<Lsn>, BoxError> {
+        let _ = (lsn, wal);
+        Ok(None)
+    }
+
     /// The next bytes of WAL, beginning at `lsn`: contiguous with the call before, or at [`start_lsn`](WalSink::start_lsn) in a new connection.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! What a receiver is doing, for whoever asks.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use pgdata::Lsn;
 
@@ -72,7 +72,13 @@ pub struct StatusSnapshot {
 /// The status of one receiver, shared by it and by those who ask. Clones are the same status.
 #[derive(Clone, Debug)]
 pub struct ReceiverStatus {
-    shared: Arc<Mutex<StatusSnapshot>>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    now: Mutex<StatusSnapshot>,
+    changed: Condvar,
 }
 
 impl Default for ReceiverStatus {
@@ -85,30 +91,38 @@ impl ReceiverStatus {
     /// A status of a receiver that has not begun: [`State::Connecting`], all positions [`Lsn::INVALID`].
     #[must_use]
     pub fn new() -> Self {
-        ReceiverStatus {
-            shared: Arc::new(Mutex::new(StatusSnapshot {
-                state: State::Connecting,
-                received: Lsn::INVALID,
-                flushed: Lsn::INVALID,
-                server_end: Lsn::INVALID,
-                connected_since: None,
-                last_message: None,
-                timeline: 0,
-                connections: 0,
-                bytes: 0,
-            })),
-        }
+        let now = Mutex::new(StatusSnapshot {
+            state: State::Connecting,
+            received: Lsn::INVALID,
+            flushed: Lsn::INVALID,
+            server_end: Lsn::INVALID,
+            connected_since: None,
+            last_message: None,
+            timeline: 0,
+            connections: 0,
+            bytes: 0,
+        });
+        ReceiverStatus { shared: Arc::new(Shared { now, changed: Condvar::new() }) }
     }
 
     /// The present moment.
     #[must_use]
     pub fn snapshot(&self) -> StatusSnapshot {
         // Nothing panics while the lock is held; if something did, the numbers are still whole.
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared.now.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until the status is such that `is_it` says so, or `limit` has passed; the moment when it ended.
+    #[must_use]
+    pub fn wait_until(&self, limit: Duration, is_it: impl Fn(&StatusSnapshot) -> bool) -> StatusSnapshot {
+        let now = self.shared.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.shared.changed.wait_timeout_while(now, limit, |now| !is_it(now));
+        waited.unwrap_or_else(PoisonError::into_inner).0.clone()
     }
 
     pub(crate) fn update(&self, change: impl FnOnce(&mut StatusSnapshot)) {
-        change(&mut self.shared.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.shared.now.lock().unwrap_or_else(PoisonError::into_inner));
+        self.shared.changed.notify_all();
     }
 
     /// Sets a state in which no connection streams.
