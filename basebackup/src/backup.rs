@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
 use pgdata::wal::SegmentSize;
-use pgdata::{CheckPoint, ClusterState, Lsn, Object, PAGE_SIZE};
+use pgdata::{CheckPoint, ClusterState, Lsn, Object, PAGE_SIZE, Timelines};
 use wal_decoder::WalIdentity;
 
 use crate::archive::Archive;
@@ -177,6 +177,7 @@ impl<'a> Backup<'a> {
                 archive.small_file(path, content.as_bytes())?;
             }
         }
+        self.write_history(&mut archive)?;
         let control = match &self.start {
             Start::ShutDown(check_point) => {
                 segment::write(self, check_point, &mut archive)?;
@@ -213,6 +214,13 @@ impl<'a> Backup<'a> {
             Start::ShutDown(_) => true,
             Start::Standby(replay, _) => file != config::AUTO_CONF && replay.keeps(file),
         }
+    }
+
+    /// Writes the history file of the cluster's timeline, if it is known.
+    fn write_history<W: Write>(&self, archive: &mut Archive<W>) -> Result<(), BackupError> {
+        let (timeline, name) = (self.identity.timeline, Timelines::file_name(self.identity.timeline));
+        let history = self.source.history_file(timeline).map_err(|error| self.source_error(&name, error))?;
+        history.map_or(Ok(()), |history| archive.small_file(&format!("pg_wal/{name}"), &history))
     }
 
     /// Writes the files of a tablespace that is a link; paths begin at where the link leads to. Gives the writer back.

@@ -61,6 +61,16 @@ pub trait DataSource {
     /// The source's own.
     fn last_record_start(&self) -> Result<Option<Lsn>, SourceError>;
 
+    /// The history file of the timeline on which the cluster is, if it is known. Without it a server that starts from the backup does well, but its
+    /// standbys cannot stream from it.
+    ///
+    /// # Errors
+    /// The source's own.
+    fn history_file(&self, timeline: u32) -> Result<Option<Vec<u8>>, SourceError> {
+        let _ = timeline;
+        Ok(None)
+    }
+
     /// Fills `bytes` with the WAL from `start` on, which ends at the LSN or before it. `false` if the WAL from there on is
     /// not kept.
     ///

@@ -1,7 +1,7 @@
 //! The primary is lost and a standby takes its place: the pageserver goes on with the new timeline, or says why it must not.
 
-use anyhow::{Result, ensure};
-use integration_tests::{Cluster, ClusterOptions, Lab, OneTable, TIMELINE, in_scratch};
+use anyhow::{Context, Result, ensure};
+use integration_tests::{Cluster, ClusterOptions, Lab, OneTable, RunAs, TIMELINE, in_scratch};
 
 /// A standby streams from the primary, too, and is promoted behind the address that the pageserver follows.
 #[test]
@@ -174,6 +174,38 @@ fn what_the_new_primary_never_had_is_kept_and_it_is_refused() {
         }
         // The new primary under a name of its own.
         lab.pageserver.attach("second", &second.conninfo())?;
+        Ok(())
+    });
+}
+
+/// A clone of a moment after the failover is on the new timeline, and has its history, so that a standby of its own can stream from it; one of a moment
+/// before is on the old one.
+#[test]
+fn clones_are_on_the_timeline_of_their_moment() {
+    in_scratch("clones", |dir| {
+        let options = ClusterOptions::default();
+        let mut lab = Lab::start(dir, &options)?;
+        let second = Cluster::standby_of(&lab.primary, &dir.join("second"), &options)?;
+        let table = OneTable::make(&lab.primary)?;
+        lab.attach()?;
+        let before = table.update(&lab.primary)?;
+        lab.primary.stop()?;
+        second.promote_at(before)?;
+        lab.relay.point_at(second.port());
+        let after = table.update(&second)?;
+        for (name, lsn, timeline, n) in [("before", before, 1, "2"), ("after", after, 2, "3")] {
+            let home = dir.join(name);
+            RunAs::server_user().make_dir(&home)?;
+            let data = home.join("data");
+            let target = data.to_str().context("a strange path")?;
+            lab.pageserver.cli(&["basebackup", TIMELINE, "-D", target, "--at", &lsn.to_string()])?;
+            let mut clone = Cluster::adopt(lab.primary.install(), &home)?;
+            clone.start()?;
+            ensure!(clone.timeline()? == timeline, "the clone of {name} is on another timeline");
+            ensure!(clone.psql("postgres", "SELECT n FROM t")?.trim() == n, "the clone of {name} has another row");
+            let standby = Cluster::standby_of(&clone, &dir.join(format!("of-{name}")), &options)?;
+            standby.replayed(table.update(&clone)?)?;
+        }
         Ok(())
     });
 }

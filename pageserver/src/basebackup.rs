@@ -48,6 +48,10 @@ impl DataSource for TimelineAt {
         Ok(None)
     }
 
+    fn history_file(&self, timeline: u32) -> Result<Option<Vec<u8>>, SourceError> {
+        Ok(self.timeline.pg_history_file(timeline)?)
+    }
+
     fn wal(&self, start: Lsn, bytes: &mut [u8]) -> Result<bool, SourceError> {
         Ok(self.timeline.read_wal(start, bytes)?)
     }
