@@ -53,6 +53,19 @@ impl Raw {
         self
     }
 
+    /// A block with data of its own, to be initialised or not.
+    pub(crate) fn block_with(mut self, id: u8, rel: RelTag, block: u32, will_init: bool, data: &[u8]) -> Raw {
+        let init = if will_init { 0x40 } else { 0 };
+        let has_data = if data.is_empty() { 0 } else { 0x20 };
+        self.headers.extend([id, rel.fork.number() | init | has_data]);
+        self.headers.extend((data.len() as u16).to_le_bytes());
+        for number in [rel.spc, rel.db, rel.rel, block] {
+            self.headers.extend(number.to_le_bytes());
+        }
+        self.contents.extend_from_slice(data);
+        self
+    }
+
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut body = self.headers.clone();
         if let Some(origin) = self.origin {

@@ -1,11 +1,11 @@
 //! Index tuples (`IndexTupleData`) as B-trees use them: `t_tid` (6 bytes), `t_info`, key; perhaps a posting list of more TIDs behind
 //! the key, and then `t_tid` holds how many and where (`access/nbtree.h`).
 
+use crate::native::cursor::Cursor;
 use crate::native::fault::Fault;
+use crate::native::index_tuple::INDEX_TUPLE_HEADER as HEADER;
 use crate::native::page::max_align;
 
-/// Bytes of `IndexTupleData`.
-pub(super) const HEADER: usize = 8;
 /// Bytes of an `ItemPointerData`.
 pub(super) const TID: usize = 6;
 const INFO: usize = 6;
@@ -23,11 +23,7 @@ pub(super) const MAX_ITEM: usize = 2704;
 
 /// A tuple's bytes, no more than its size says.
 pub(super) fn tuple(bytes: &[u8]) -> Result<&[u8], Fault> {
-    let size = usize::from(info(bytes)? & SIZE_MASK);
-    match bytes.get(..size) {
-        Some(tuple) if size >= HEADER => Ok(tuple),
-        _ => Err(Fault::Value { what: "index tuple's size", value: size as u64 }),
-    }
+    Cursor::new("an index tuple", bytes).index_tuple()
 }
 
 /// `BTreeTupleIsPosting`.
