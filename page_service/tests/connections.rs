@@ -145,6 +145,25 @@ fn one_connection_too_many_is_refused_and_has_its_place_when_another_ends() {
 }
 
 #[test]
+fn who_connects_and_says_nothing_loses_the_place_to_one_who_means_it() {
+    let authentication_timeout = Duration::from_secs(3600);
+    let server = serve(Config { max_connections: 1, authentication_timeout, ..Config::default() });
+    let silent = Raw::connect(server.local_addr());
+    // Until the silent one has had its time, the other is refused.
+    let client = loop {
+        match Client::connect(server.local_addr(), &client_config()) {
+            Ok(client) => break client,
+            Err(ClientError::Server(error)) => assert_eq!(error.code, "53300"),
+            Err(_) => {}
+        }
+        thread::yield_now();
+    };
+    let mut silent = silent.0;
+    assert_eq!(silent.read(&mut [0]).expect("closed in order"), 0);
+    drop(client);
+}
+
+#[test]
 fn an_idle_connection_is_closed_if_that_is_wished() {
     let server = serve(Config { idle_timeout: Some(Duration::from_millis(10)), ..Config::default() });
     let mut raw = Raw::welcomed(server.local_addr());

@@ -69,6 +69,10 @@ impl Default for Config {
     }
 }
 
+/// How many connections may wait until they are accepted, if the system allows so many. The standard library asks for 128; when these are
+/// there, the next one hears nothing for a second or more.
+const QUEUE: i32 = 4096;
+
 /// A bound listener that does not serve yet.
 #[derive(Debug)]
 pub struct Server {
@@ -90,6 +94,7 @@ impl Server {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         let listener = TcpListener::bind(&addresses[..])?;
+        rustix::net::listen(&listener, QUEUE)?;
         let address = listener.local_addr()?;
         // The accept loop waits in poll(2); a connection that is gone again when it accepts must not block it.
         listener.set_nonblocking(true)?;

@@ -29,7 +29,8 @@ fn attack(access: Access, most: u64, attacks: &[Attack]) {
     let before = server.memory();
     let mut worst = Vec::new();
     for round in 0..2 {
-        for (name, attack) in attacks {
+        // The flood is long, and the second would tell nothing new.
+        for (name, attack) in attacks.iter().filter(|(name, _)| round == 0 || *name != strangers::FLOOD) {
             attack(&server, &good);
             good.await_rounds(1);
             assert!(good.refused() == 0 || *name == strangers::FLOOD, "{name}: the good client was refused");

@@ -25,7 +25,7 @@ pub const PASSWORD: &str = "open sesame";
 /// Fewer than a flood brings.
 pub const MAX_CONNECTIONS: usize = 300;
 /// Long enough for one who means it on a busy machine.
-const TO_CONNECT: Duration = Duration::from_secs(5);
+const TO_CONNECT: Duration = Duration::from_secs(3);
 /// How long a client may leave answers unread.
 const TO_READ: Duration = Duration::from_secs(1);
 
