@@ -22,8 +22,8 @@ fn damaged_files_are_named_and_never_believed() {
     in_scratch("damage", |dir| {
         let mut lab = Lab::start(dir, &ClusterOptions { wal_segment_mb: 1, ..ClusterOptions::default() })?;
         lab.pageserver.sigterm()?;
-        // All records are read back from the files.
-        lab.pageserver.configure("wal_window_mib = 0\n")?;
+        // All pages and records are read back from the files.
+        lab.pageserver.configure("wal_window_mib = 0\npage_cache_mib = 0\n")?;
         lab.pageserver.start()?;
         lab.attach()?;
         lab.pageserver.attach(OTHER, &lab.primary.conninfo())?;
