@@ -225,3 +225,37 @@ VACUUM (INDEX_CLEANUP on) m;
 VACUUM (INDEX_CLEANUP on) m;
 
 INSERT INTO m SELECT repeat('m', 1000) || lpad(i::text, 5, '0') FROM generate_series(600, 900) i;
+
+CREATE TABLE dead_boxes (p point) WITH (autovacuum_enabled = off);
+
+CREATE INDEX dead_boxes_p ON dead_boxes USING gist (p);
+
+INSERT INTO dead_boxes SELECT point(i % 40, i / 40) FROM generate_series(1, 1200) i;
+
+DELETE FROM dead_boxes WHERE p[0] < 20;
+
+SET enable_seqscan = off;
+
+SET enable_bitmapscan = off;
+
+SELECT count(*) FROM dead_boxes WHERE p <@ box '(40,40),(0,0)';
+
+RESET enable_seqscan;
+
+RESET enable_bitmapscan;
+
+INSERT INTO dead_boxes SELECT point(i % 40, i / 40) FROM generate_series(1, 1200) i;
+
+DROP TABLE dead_boxes;
+
+CREATE TABLE ranges (v text) WITH (fillfactor = 10, autovacuum_enabled = off);
+
+CREATE INDEX ranges_v ON ranges USING brin (v) WITH (pages_per_range = 1);
+
+INSERT INTO ranges SELECT chr(96 + i % 26) FROM generate_series(1, 3000) i;
+
+SELECT brin_summarize_new_values('ranges_v');
+
+UPDATE ranges SET v = 'z' || (SELECT string_agg(md5(v || i), '') FROM generate_series(1, 40) i) WHERE ctid::text LIKE '(%,1)';
+
+DROP TABLE ranges;

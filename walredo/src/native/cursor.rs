@@ -1,7 +1,5 @@
 //! Reading a record's payload with every length checked. Numbers are little-endian, as x86-64 and every other platform in use write them.
 
-#![allow(dead_code, reason = "the resource managers of indexes, which use the rest, are being written")]
-
 use super::fault::Fault;
 
 /// What is left of some bytes of a record.

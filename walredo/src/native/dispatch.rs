@@ -6,7 +6,7 @@ use super::fault::Fault;
 use super::page::PageView;
 use super::scratch::Scratch;
 use super::step::{Outcome, Target};
-use super::{btree, generic, gin, hash, heap, sequence, xlog};
+use super::{brin, btree, generic, gin, gist, hash, heap, sequence, spgist, xlog};
 
 /// Applies a record to the page that it refers to; the page needs it: it is older than the record, or to be made anew.
 pub(super) type Routine = fn(&Target<'_, '_>, &mut PageView<'_>, &mut Scratch) -> Result<Outcome, Fault>;
@@ -27,12 +27,16 @@ pub(super) fn manager(rmid: u8) -> Option<Manager> {
         RM_BTREE_ID => btree::redo,
         RM_HASH_ID => hash::redo,
         RM_GIN_ID => gin::redo,
+        RM_GIST_ID => gist::redo,
         RM_SEQ_ID => sequence::redo,
+        RM_SPGIST_ID => spgist::redo,
+        RM_BRIN_ID => brin::redo,
         RM_GENERIC_ID => generic::redo,
         _ => return None,
     };
     let after_image: Option<Routine> = match rmid {
         RM_HASH_ID => Some(hash::after_image),
+        RM_GIST_ID => Some(gist::after_image),
         _ => None,
     };
     Some(Manager { redo, after_image })

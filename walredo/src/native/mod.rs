@@ -4,14 +4,15 @@
 //!
 //! - [`chain`] takes the records one after the other, restores images, looks at LSNs as `XLogReadBufferForRedo` does, and asks
 //!   [`dispatch`] for the routine of the record's resource manager;
-//! - a resource manager is a module here: [`heap`], [`sequence`], [`generic`], [`gin`], [`hash`], [`xlog`]. It gets a [`step::Target`] (the record and
-//!   the reference to the page at hand), a [`page::PageView`], which checks every offset, and [`scratch::Scratch`], memory to be used again;
+//! - a resource manager is a module here: [`heap`], [`btree`], [`hash`], [`gin`], [`gist`], [`spgist`], [`brin`], [`sequence`], [`generic`],
+//!   [`xlog`]. It gets a [`step::Target`] (the record and the reference to the page at hand), a [`page::PageView`], which checks every offset, and [`scratch::Scratch`], memory to be used again;
 //! - what goes wrong is a [`fault::Fault`], to which the frame adds page, LSN and the record's type;
 //! - pages that no block reference leads to are made by [`vm`] (visibility maps) and [`slru`].
 //!
 //! What differs between versions is visible where a record is read. Leftovers in a page's hole are PostgreSQL's too: pages are compared with
 //! those of a standby byte for byte.
 
+mod brin;
 mod btree;
 mod chain;
 mod cursor;
@@ -19,6 +20,7 @@ mod dispatch;
 mod fault;
 mod generic;
 mod gin;
+mod gist;
 mod hash;
 mod heap;
 pub(crate) mod image;
@@ -28,6 +30,7 @@ mod page;
 mod scratch;
 mod sequence;
 pub(crate) mod slru;
+mod spgist;
 pub(crate) mod step;
 #[cfg(test)]
 pub(crate) mod testing;

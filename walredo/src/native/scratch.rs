@@ -11,10 +11,8 @@ use super::page::CompactScratch;
 pub(crate) struct Scratch {
     /// For closing gaps between items.
     pub compact: CompactScratch,
-    #[allow(dead_code, reason = "for indexes")]
     /// For a page that is built aside (`PageGetTempPage`).
     pub page: Page,
-    #[allow(dead_code, reason = "for indexes")]
     /// For lists of any length that a record may need; clear it before use.
     pub bytes: Vec<u8>,
 }

@@ -19,7 +19,7 @@ fn page(opaque: Opaque, tuples: u8) -> Page {
     let mut view = PageView::new(&mut page);
     init(&mut view, opaque).unwrap();
     for mark in 0..tuples {
-        view.add_item(&tuple(mark), Place::Any).unwrap();
+        view.add_item(&tuple(mark), Place::Insert(view.item_count() + 1)).unwrap();
     }
     page
 }

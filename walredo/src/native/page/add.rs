@@ -10,8 +10,6 @@ pub(crate) enum Place {
     Insert(u16),
     /// This number, which must be unused or the first beyond the last (`PAI_OVERWRITE`).
     Free(u16),
-    /// The first unused one, if the page's hint says that there are any, else one beyond the last (`InvalidOffsetNumber`).
-    Any,
 }
 
 /// The room made for an item.
@@ -56,7 +54,7 @@ impl PageView<'_> {
     }
 
     /// The number, and whether the line pointers from there on have to move.
-    fn choose(&mut self, place: Place, limit: u16) -> Result<(u16, bool), Fault> {
+    fn choose(&self, place: Place, limit: u16) -> Result<(u16, bool), Fault> {
         match place {
             Place::Insert(number) => Ok((number, number < limit)),
             Place::Free(number) => {
@@ -68,22 +66,6 @@ impl PageView<'_> {
                 }
                 Ok((number, false))
             }
-            Place::Any => Ok((self.first_free(limit), false)),
         }
-    }
-
-    fn first_free(&mut self, limit: u16) -> u16 {
-        if !self.has_free_lines() {
-            return limit;
-        }
-        let free = (1..limit).find(|&number| {
-            let id = self.line(number);
-            !id.is_used() && !id.has_storage()
-        });
-        free.unwrap_or_else(|| {
-            // The hint was wrong.
-            self.set_has_free_lines(false);
-            limit
-        })
     }
 }

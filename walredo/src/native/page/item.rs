@@ -77,11 +77,6 @@ impl ItemId {
         ItemId(self.0 & 0x1_FFFF | (length as u32 & 0x7FFF) << 17)
     }
 
-    /// The same with other flags.
-    pub(crate) const fn with_flags(self, flags: ItemFlags) -> ItemId {
-        ItemId(self.0 & !(3 << 15) | (flags as u32) << 15)
-    }
-
     /// `ItemIdIsUsed`.
     pub(crate) const fn is_used(self) -> bool {
         self.0 >> 15 & 3 != 0

@@ -7,8 +7,6 @@
 //! What changes the array of items lives beside: [`add`](PageView::add_item), deletion and compaction, each with the bytes that
 //! PostgreSQL's routine of that name leaves, also in the hole: a standby's files are compared with ours unmasked.
 
-#![allow(dead_code, reason = "the resource managers of indexes, which use the rest, are being written")]
-
 mod add;
 mod compact;
 mod delete;
@@ -152,11 +150,6 @@ impl<'p> PageView<'p> {
         self.put_header(PD_UPPER, upper);
     }
 
-    /// `PageGetExactFreeSpace`.
-    pub(crate) fn exact_free_space(&self) -> usize {
-        self.upper().saturating_sub(self.lower())
-    }
-
     pub(crate) fn prune_xid(&self) -> u32 {
         u32::from_le_bytes(self.array(PD_PRUNE_XID))
     }
@@ -168,10 +161,6 @@ impl<'p> PageView<'p> {
     /// `PageSetAllVisible`, `PageClearAllVisible`.
     pub(crate) fn set_all_visible(&mut self, visible: bool) {
         self.set_flag(ALL_VISIBLE, visible);
-    }
-
-    fn has_free_lines(&self) -> bool {
-        self.header(PD_FLAGS) & usize::from(HAS_FREE_LINES) != 0
     }
 
     fn set_has_free_lines(&mut self, free: bool) {

@@ -58,7 +58,7 @@ fn run(op: &Op, mark: u8, page: &mut PageView<'_>, model: &mut Model, scratch: &
             }
         }
         Op::Add { length } => {
-            let Ok(number) = page.add_item(&item(length, mark), Place::Any) else { return };
+            let Ok(number) = page.add_item(&item(length, mark), Place::Insert(page.item_count() + 1)) else { return };
             put(model, number, item(length, mark));
         }
         Op::Fill { at, length } => {
@@ -183,7 +183,7 @@ proptest! {
             let count = page.item_count().max(1);
             let _ = match op {
                 Op::Insert { at, length } => page.add_item(&item(length, 1), Place::Insert(at)).map(drop),
-                Op::Add { length } => page.add_item(&item(length, 1), Place::Any).map(drop),
+                Op::Add { length } => page.add_item(&item(length, 1), Place::Insert(page.item_count() + 1)).map(drop),
                 Op::Fill { at, length } => page.add_item(&item(length, 1), Place::Free(at)).map(drop),
                 Op::Delete { at } => page.delete_item(at % count + 1),
                 Op::DeleteKeeping { at } => page.delete_item_keeping_numbers(at % count + 1),
