@@ -20,7 +20,8 @@ const PAGES: u32 = 40;
 fn start(dir: &Path) -> Result<Lab> {
     let mut lab = Lab::start(dir, &ClusterOptions::default())?;
     lab.pageserver.sigterm()?;
-    lab.pageserver.configure("[metrics]\nlisten = '127.0.0.1:0'\n")?;
+    // No page is kept, so that each read is made by redo.
+    lab.pageserver.configure("page_cache_mib = 0\n[metrics]\nlisten = '127.0.0.1:0'\n")?;
     // The section on redo is the last one of the file.
     let mut file = File::options().append(true).open(lab.pageserver.dir().join("pageserver.toml"))?;
     writeln!(file, "engine = 'postgres'")?;
