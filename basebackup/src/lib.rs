@@ -89,6 +89,8 @@ mod config;
 mod error;
 mod layout;
 mod objects;
+mod plan;
+mod read_ahead;
 mod segment;
 mod source;
 mod standby;

@@ -5,8 +5,8 @@ use pgdata::{ClusterState, Lsn, Object, Page, PageKey};
 /// Why a source could not answer.
 pub type SourceError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A cluster as it was at one LSN. Every answer is about that LSN and does not change while a backup is made.
-pub trait DataSource {
+/// A cluster as it was at one LSN. Every answer is about that LSN and does not change while a backup is made. Several threads read from it at once.
+pub trait DataSource: Sync {
     /// The LSN: the end of a record. A position inside the header of a WAL page stands for the page's start.
     fn lsn(&self) -> Lsn;
 

@@ -1,8 +1,8 @@
 //! A source in memory.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::sync::Mutex;
 
 use pgdata::{ClusterState, ControlFile, Lsn, Object, Page, PageKey, PgVersion};
 
@@ -20,7 +20,7 @@ pub(crate) struct Memory {
     /// Where the WAL that is kept starts, and its bytes.
     pub wal: Option<(Lsn, Vec<u8>)>,
     /// Runs of pages that were asked for.
-    pub runs: RefCell<Vec<(Object, u32, usize)>>,
+    pub runs: Mutex<Vec<(Object, u32, usize)>>,
 }
 
 impl Memory {
@@ -37,7 +37,7 @@ impl Memory {
             broken: None,
             last_record: None,
             wal: None,
-            runs: RefCell::default(),
+            runs: Mutex::default(),
         }
     }
 
@@ -98,7 +98,7 @@ impl DataSource for Memory {
     }
 
     fn pages(&self, object: Object, first: u32, pages: &mut [Page]) -> Result<(), SourceError> {
-        self.runs.borrow_mut().push((object, first, pages.len()));
+        self.runs.lock().unwrap().push((object, first, pages.len()));
         (first..).zip(pages).try_for_each(|(block, page)| self.page(PageKey { object, block }, page))
     }
 

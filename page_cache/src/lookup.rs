@@ -2,7 +2,7 @@
 
 use pgdata::{Lsn, Object, Page, PageKey};
 
-use crate::cache::{PageCache, ReadError};
+use crate::cache::{PageCache, ReadError, State};
 use crate::index::{PageVersion, PlanBase, RecordPlace, Trail, TrailError};
 use crate::layer::LayerError;
 use crate::wal_log::WalLogError;
@@ -149,34 +149,85 @@ impl PageCache {
         Ok(trail.map_err(|error| trail_error(key, lsn, error))?.records.len())
     }
 
+    /// [`PageCache::lookup`] of a run of an object's pages, `first` and those behind it, in their order: with one look into the index,
+    /// and pages that lie side by side in the base image are read together.
+    ///
+    /// # Errors
+    /// As [`PageCache::lookup`], for the first page that has one.
+    pub fn lookup_run(
+        &self,
+        object: Object,
+        first: u32,
+        lsn: Lsn,
+        pages: &mut [Page],
+    ) -> Result<Vec<Lookup>, LookupError> {
+        self.check_lsn(lsn)?;
+        let plans = self.plan_run(object, first, lsn, pages.len())?;
+        let mut lookups = Vec::with_capacity(plans.len());
+        let mut rest = pages;
+        for same in plans.chunk_by(|(_, (_, a, _)), (_, (_, b, _))| follows(*a, *b)) {
+            let (these, behind) = rest.split_at_mut(same.len());
+            rest = behind;
+            let (key, (_, base, _)) = &same[0];
+            self.read_base(*key, lsn, *base, these)?;
+        }
+        for (key, (named, base, found)) in plans {
+            lookups.push(self.with_records(key, lsn, named, base, found)?);
+        }
+        Ok(lookups)
+    }
+
+    fn plan_run(
+        &self,
+        object: Object,
+        first: u32,
+        lsn: Lsn,
+        count: usize,
+    ) -> Result<Vec<(PageKey, Plan)>, LookupError> {
+        let state = self.read_state();
+        let keys = (first..).take(count).map(|block| PageKey { object, block });
+        keys.map(|key| Ok((key, plan(&state, key, lsn)?))).collect()
+    }
+
     fn find(&self, key: PageKey, lsn: Lsn, page: &mut Page) -> Result<Lookup, LookupError> {
-        let (named, base, found) = self.plan(key, lsn).map_err(|error| trail_error(key, lsn, error))?;
+        let (named, base, found) = plan(&self.read_state(), key, lsn)?;
+        self.read_base(key, lsn, base, std::slice::from_mut(page))?;
+        self.with_records(key, lsn, named, base, found)
+    }
+
+    /// Puts into the buffers what is known without records. `key` is the first page, and `base` what it begins with.
+    fn read_base(&self, key: PageKey, lsn: Lsn, base: PlanBase, pages: &mut [Page]) -> Result<(), LookupError> {
+        match base {
+            PlanBase::Replaced | PlanBase::Other(..) => {}
+            PlanBase::Zero => pages.as_flattened_mut().fill(0),
+            PlanBase::Image(image) => {
+                let read = match pages {
+                    [page] => self.layer.read_page(image, page),
+                    _ => self.layer.read_run(image, pages),
+                };
+                read.map_err(|source| LookupError::Layer { key, lsn, source })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn with_records(
+        &self,
+        key: PageKey,
+        lsn: Lsn,
+        named: PageKey,
+        base: PlanBase,
+        found: Vec<Found>,
+    ) -> Result<Lookup, LookupError> {
         let base = match base {
             PlanBase::Replaced => Base::None,
             PlanBase::Other(key, lsn) => Base::Other { key, lsn },
-            PlanBase::Zero => {
-                page.fill(0);
-                Base::Zero
-            }
-            PlanBase::Image(image) => {
-                self.layer.read_page(image, page).map_err(|source| LookupError::Layer { key, lsn, source })?;
-                Base::Page
-            }
+            PlanBase::Zero => Base::Zero,
+            PlanBase::Image(_) => Base::Page,
         };
         let records = found.into_iter().map(|found| self.fetch(found));
         let records = records.collect::<Result<_, _>>().map_err(|source| LookupError::Wal { key, lsn, source })?;
         Ok(Lookup { key: named, base, records })
-    }
-
-    /// Everything that needs the lock.
-    fn plan(&self, key: PageKey, lsn: Lsn) -> Result<(PageKey, PlanBase, Vec<Found>), TrailError> {
-        let state = self.read_state();
-        let Trail { key, base, records } = state.index.trail(key, lsn)?;
-        let found = records.into_iter().map(|place| {
-            let here = state.window.get(place.lsn, place.position, place.len as usize);
-            here.map_or(Found::OnDisk(place), Found::Here)
-        });
-        Ok((key, base, found.collect()))
     }
 
     fn fetch(&self, found: Found) -> Result<RecordBytes, WalLogError> {
@@ -195,5 +246,26 @@ fn trail_error(key: PageKey, lsn: Lsn, error: TrailError) -> LookupError {
         TrailError::NoObject => LookupError::NoObject { object: key.object, lsn },
         TrailError::Beyond { size } => LookupError::Beyond { key, lsn, size },
         TrailError::NoBase { key: changed, record } => LookupError::NoBase { key, lsn, changed, record },
+    }
+}
+
+/// The page that the records name, what the first applies to, and the records.
+type Plan = (PageKey, PlanBase, Vec<Found>);
+
+/// Everything that needs the lock.
+fn plan(state: &State, key: PageKey, lsn: Lsn) -> Result<Plan, LookupError> {
+    let Trail { key: named, base, records } = state.index.trail(key, lsn).map_err(|error| trail_error(key, lsn, error))?;
+    let found = records.into_iter().map(|place| {
+        let here = state.window.get(place.lsn, place.position, place.len as usize);
+        here.map_or(Found::OnDisk(place), Found::Here)
+    });
+    Ok((named, base, found.collect()))
+}
+
+/// Whether the second is the page behind the first in the base image.
+fn follows(first: PlanBase, second: PlanBase) -> bool {
+    match (first, second) {
+        (PlanBase::Image(a), PlanBase::Image(b)) => a.object == b.object && a.block.checked_add(1) == Some(b.block),
+        _ => false,
     }
 }

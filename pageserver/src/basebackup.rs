@@ -35,6 +35,10 @@ impl DataSource for TimelineAt {
         Ok(self.timeline.get_page_once(key, self.lsn, page)?)
     }
 
+    fn pages(&self, object: Object, first: u32, pages: &mut [Page]) -> Result<(), SourceError> {
+        Ok(self.timeline.get_pages(object, first, self.lsn, pages)?)
+    }
+
     fn blobs(&self) -> Result<Vec<String>, SourceError> {
         Ok(self.timeline.blobs(self.lsn)?)
     }

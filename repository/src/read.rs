@@ -71,27 +71,43 @@ impl Timeline {
         Ok(self.cache.pending_records(PageKey::relation(rel, block), lsn)?)
     }
 
-    /// Goes down through copied databases to a base, and up again with the records of each.
+    /// Reads a run of an object's pages, `first` and those behind it, as they were at `lsn`: sooner than one after the other, where many
+    /// have not changed since the base backup. Unlike [`Timeline::get_page`] this leaves checksums alone; who writes the pages to a
+    /// data directory sets them.
+    ///
+    /// # Errors
+    /// [`ReadError`]; the content of `pages` does not matter then.
+    pub fn get_pages(&self, object: Object, first: u32, lsn: Lsn, pages: &mut [Page]) -> Result<(), ReadError> {
+        let lookups = self.cache.lookup_run(object, first, lsn, pages)?;
+        for ((block, page), lookup) in (first..).zip(pages).zip(lookups) {
+            self.complete(lookup, PageKey { object, block }, lsn, page)?;
+        }
+        Ok(())
+    }
+
     fn make_page(&self, key: PageKey, lsn: Lsn, page: &mut Page) -> Result<(), ReadError> {
+        let lookup = self.cache.lookup(key, lsn, page)?;
+        self.complete(lookup, key, lsn, page)
+    }
+
+    /// Makes the page `key`, whose way is `lookup`: goes down through copied databases to a base, and up again with the records of each.
+    fn complete(&self, lookup: Lookup, key: PageKey, lsn: Lsn, page: &mut Page) -> Result<(), ReadError> {
         let mut above: Vec<Lookup> = Vec::new();
-        let (mut at_key, mut at_lsn) = (key, lsn);
+        let mut lowest = lookup;
         let mut has_base = loop {
-            if above.len() > MAX_COPIES {
-                return Err(ReadError::CopyDepth { key, lsn, limit: MAX_COPIES });
-            }
-            let lookup = match above.is_empty() {
-                true => self.cache.lookup(at_key, at_lsn, page)?,
-                false => self.cache.lookup_template(at_key, at_lsn, page)?,
-            };
-            let base = lookup.base;
-            above.push(lookup);
-            match base {
+            match lowest.base {
                 Base::Page | Base::Zero => break true,
                 Base::None => break false,
-                Base::Other { key, lsn } => (at_key, at_lsn) = (key, lsn),
+                Base::Other { key: at_key, lsn: at_lsn } => {
+                    above.push(lowest);
+                    if above.len() > MAX_COPIES {
+                        return Err(ReadError::CopyDepth { key, lsn, limit: MAX_COPIES });
+                    }
+                    lowest = self.cache.lookup_template(at_key, at_lsn, page)?;
+                }
             }
         };
-        while let Some(lookup) = above.pop() {
+        for lookup in std::iter::once(lowest).chain(above.into_iter().rev()) {
             self.apply(has_base, &lookup, page)?;
             has_base = true;
         }

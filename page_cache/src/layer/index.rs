@@ -58,12 +58,12 @@ impl LayerIndex {
         self.blobs.keys().map(String::as_str)
     }
 
-    /// Where in the file a page is, or `None` if the layer does not have it.
-    pub(super) fn page(&self, key: PageKey) -> Option<u64> {
+    /// Where in the file a page is, and how many lie side by side from it on, itself included. `None` if the layer does not have it.
+    pub(super) fn page(&self, key: PageKey) -> Option<(u64, u32)> {
         let runs = &self.objects.get(&key.object)?.runs;
         let run = runs[..runs.partition_point(|run| run.first_block <= key.block)].last()?;
-        let place = u64::from(key.block - run.first_block);
-        (u64::from(key.block) < run.end()).then(|| run.offset + place * PAGE_RECORD as u64)
+        let place = key.block - run.first_block;
+        (place < run.blocks).then(|| (run.offset + u64::from(place) * PAGE_RECORD as u64, run.blocks - place))
     }
 
     /// The footer's bytes.
@@ -228,7 +228,8 @@ mod tests {
         assert_eq!(LayerIndex::parse(&bytes, 200_000).unwrap(), index);
         let rel = RelTag { spc: 1663, db: 5, rel: 16384, fork: Fork::Main };
         let at = |block| index.page(PageKey::relation(rel, block));
-        assert_eq!([at(0), at(1), at(2), at(4), at(5)], [Some(64), Some(64 + 8196), Some(90000), Some(106_392), None]);
+        assert_eq!([at(0), at(1), at(2)], [Some((64, 2)), Some((64 + 8196, 1)), Some((90000, 3))]);
+        assert_eq!([at(4), at(5)], [Some((106_392, 1)), None]);
         assert_eq!(index.page(PageKey::relation(rel.with_fork(Fork::Vm), 0)), None);
     }
 

@@ -1,5 +1,6 @@
 //! Reading an image layer file.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -79,6 +80,14 @@ pub enum LayerError {
     },
 }
 
+/// Pages that are read by one system call at most: 256 KiB.
+const RUN: usize = 32;
+
+thread_local! {
+    /// What [`ImageLayer::read_run`] reads, before it is believed. It is kept, for clearing a new one each time takes long.
+    static RECORDS: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
 /// An open image layer. Reading a page is one system call.
 #[derive(Debug)]
 pub(crate) struct ImageLayer {
@@ -130,11 +139,54 @@ impl ImageLayer {
     }
 
     pub fn read_page(&self, key: PageKey, page: &mut Page) -> Result<(), LayerError> {
-        let Some(offset) = self.index.page(key) else {
-            return Err(LayerError::Missing { path: self.path.clone(), key });
-        };
+        let (offset, _) = self.find(key)?;
         let mut record = [0; PAGE_RECORD];
         read_exact_at(&*self.file, &mut record, offset).context("read", &self.path)?;
+        self.check(key, offset, &record, page)
+    }
+
+    /// Reads the pages from `key` on. Those that lie side by side are one system call.
+    pub fn read_run(&self, key: PageKey, pages: &mut [Page]) -> Result<(), LayerError> {
+        RECORDS.with_borrow_mut(|records| {
+            records.resize(RUN * PAGE_RECORD, 0);
+            let mut rest = pages;
+            let mut key = key;
+            while !rest.is_empty() {
+                let (offset, side_by_side) = self.find(key)?;
+                let (these, behind) = rest.split_at_mut(rest.len().min(side_by_side as usize).min(RUN));
+                self.read_side_by_side(key, offset, these, records)?;
+                key.block = key.block.wrapping_add(these.len() as u32);
+                rest = behind;
+            }
+            Ok(())
+        })
+    }
+
+    fn read_side_by_side(
+        &self,
+        first: PageKey,
+        offset: u64,
+        pages: &mut [Page],
+        records: &mut [u8],
+    ) -> Result<(), LayerError> {
+        let records = &mut records[..pages.len() * PAGE_RECORD];
+        read_exact_at(&*self.file, records, offset).context("read", &self.path)?;
+        let offsets = (offset..).step_by(PAGE_RECORD);
+        for (((block, offset), record), page) in
+            (first.block..).zip(offsets).zip(records.chunks_exact(PAGE_RECORD)).zip(pages)
+        {
+            self.check(PageKey { block, ..first }, offset, record, page)?;
+        }
+        Ok(())
+    }
+
+    /// Where a page is, and how many lie side by side from it on.
+    fn find(&self, key: PageKey) -> Result<(u64, u32), LayerError> {
+        self.index.page(key).ok_or_else(|| LayerError::Missing { path: self.path.clone(), key })
+    }
+
+    /// Believes a page and copies it, or does not.
+    fn check(&self, key: PageKey, offset: u64, record: &[u8], page: &mut Page) -> Result<(), LayerError> {
         let (content, crc) = record.split_at(page.len());
         let expected = u32::from_le_bytes(crc.try_into().expect("four bytes"));
         let got = page_crc(key, content);

@@ -316,6 +316,31 @@ impl World {
         }
     }
 
+    /// A run of pages is what each of them is alone.
+    fn check_run(&self, object: Object, size: u32, lsn: Lsn) {
+        let alone: Result<Vec<_>, _> = (0..size)
+            .map(|block| {
+                let mut page = [0xEE; PAGE_SIZE];
+                self.cache.lookup(PageKey { object, block }, lsn, &mut page).map(|found| (page, found))
+            })
+            .collect();
+        let mut pages = vec![[0xEE; PAGE_SIZE]; size as usize];
+        let run = self.cache.lookup_run(object, 0, lsn, &mut pages);
+        let (alone, run) = match (alone, run) {
+            (Ok(alone), Ok(run)) => (alone, run),
+            (alone, run) => {
+                assert_eq!(alone.map(drop).unwrap_err().to_string(), run.map(drop).unwrap_err().to_string());
+                return;
+            }
+        };
+        assert_eq!(run.len(), size as usize);
+        for (((page, one), found), in_run) in alone.iter().zip(&run).zip(&pages) {
+            assert_eq!((page, one.key, one.base), (in_run, found.key, found.base), "{object} at {lsn}");
+            let lsns = |records: &[page_cache::RecordBytes]| records.iter().map(|r| r.lsn()).collect::<Vec<_>>();
+            assert_eq!(lsns(&one.records), lsns(&found.records));
+        }
+    }
+
     fn check_listings(&self, lsn: Lsn, model: &Model) {
         let expected: Vec<_> = model.objects.iter().map(|(object, pages)| (*object, pages.len() as u32)).collect();
         assert_eq!(self.cache.objects(lsn).unwrap(), expected, "at {lsn}");
@@ -349,6 +374,7 @@ impl World {
             for object in &objects {
                 let size = model.objects.get(object).map(|pages| pages.len() as u32);
                 assert_eq!(self.cache.size(*object, *lsn).unwrap(), size, "{object} at {lsn}");
+                size.into_iter().for_each(|size| self.check_run(*object, size, *lsn));
                 (0..7).for_each(|block| self.check_page(PageKey { object: *object, block }, *lsn, model));
             }
         }

@@ -61,6 +61,13 @@ impl<'a> Rows<'a> {
 /// The bytes of a copy.
 impl Write for Rows<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.len() >= PIECE {
+            // A whole piece need not be collected.
+            self.send_piece()?;
+            backend::copy_data(&mut self.wire.out, &bytes[..PIECE]);
+            self.wire.flush()?;
+            return Ok(PIECE);
+        }
         let piece = self.copy.get_or_insert_default();
         let taken = bytes.len().min(PIECE - piece.len());
         piece.extend_from_slice(&bytes[..taken]);
