@@ -142,6 +142,19 @@ pub enum BackupError {
         /// The redo pointer.
         redo: Lsn,
     },
+    /// A standby would have to replay the switch to another of PostgreSQL's timelines.
+    #[error(
+        "a standby as of {lsn}: the last checkpoint before is of timeline {before}, and {lsn} of timeline {timeline}: \
+         it can be made at an LSN behind the next checkpoint"
+    )]
+    Switched {
+        /// The backup's LSN.
+        lsn: Lsn,
+        /// The checkpoint's timeline.
+        before: u32,
+        /// The timeline at the LSN.
+        timeline: u32,
+    },
     /// A connection string that no line of a configuration file can hold.
     #[error("primary_conninfo cannot have a line break or a zero byte in it")]
     ConnInfo,

@@ -65,6 +65,10 @@ impl Replay {
             return Err(BackupError::NoRecordEnd { lsn, last: ends_at });
         }
         match search.last {
+            // Replay from there would need the history of timelines too. A promoted server makes a checkpoint soon.
+            Some((_, CheckPoint { timeline: before, .. })) if before != identity.timeline => {
+                Err(BackupError::Switched { lsn, before, timeline: identity.timeline })
+            }
             Some((record, check_point)) if check_point.redo == redo => {
                 Ok(Replay { record, check_point, prepared: search.prepared })
             }

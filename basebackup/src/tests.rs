@@ -390,6 +390,9 @@ fn a_standby_needs_the_wal_from_the_checkpoint_on() {
     let (mut source, _, record) = with_checkpoint(PgVersion::V15);
     source.state.counters.redo = record;
     assert!(matches!(refused(&source), BackupError::NoCheckpoint { .. }));
+    let (mut source, ..) = with_checkpoint(PgVersion::V15);
+    source.state.counters.timeline = 2;
+    assert!(matches!(refused(&source), BackupError::Switched { before: 1, timeline: 2, .. }));
 }
 
 #[test]

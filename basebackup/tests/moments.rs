@@ -7,28 +7,26 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
-use basebackup::{Backup, BackupError, Options};
+use basebackup::{Backup, BackupError, DataSource, Options};
 use integration_tests::{Cluster, ClusterOptions, current_lsn, in_scratch};
 use pgdata::Lsn;
 use pgdata::wal::SegmentSize;
 use repository::Timeline;
-use support::{Restored, TimelineSource, check, follow, populate};
+use support::{TimelineAt, WithoutWal, check, follow, populate, start, waldump};
 
 /// Starts a server from a backup at `lsn`.
-fn restore(cluster: &Cluster, timeline: &Arc<Timeline>, lsn: Lsn, with_wal: bool, dir: &Path) -> Result<Restored> {
-    let wal = with_wal.then(|| cluster.data().join("pg_wal"));
-    let source = TimelineSource { timeline: Arc::clone(timeline), lsn, wal };
-    let backup = Backup::new(&source, &Options::default())?;
-    let mut restored = Restored::unpack(cluster.install(), &backup, dir)?;
+fn restore(cluster: &Cluster, timeline: &Arc<Timeline>, lsn: Lsn, with_wal: bool, dir: &Path) -> Result<Cluster> {
+    let source = TimelineAt { timeline: Arc::clone(timeline), lsn };
+    let source: Box<dyn DataSource> = if with_wal { Box::new(source) } else { Box::new(WithoutWal(source)) };
+    let backup = Backup::new(&*source, &Options::default())?;
+    let mut restored = support::restore(cluster.install(), &backup, dir)?;
     // In pages with headers alone, `pg_waldump` finds no first record from which to go on.
     if with_wal || SegmentSize::DEFAULT.offset_of(lsn) == 0 {
-        let lines = restored.waldump(&backup, SegmentSize::DEFAULT)?;
+        let lines = waldump(&restored, &backup, SegmentSize::DEFAULT)?;
         ensure!(lines[lines.len() - 1].contains("CHECKPOINT_SHUTDOWN"), "{lines:?}");
     }
-    if timeline.cluster(lsn)?.control.data_checksum_version != 0 {
-        restored.verify_checksums()?;
-    }
-    restored.start()?;
+    restored.verify_checksums()?;
+    start(&mut restored)?;
     Ok(restored)
 }
 
@@ -40,7 +38,7 @@ fn a_server_starts_from_every_moment() {
         let cluster = Cluster::start_new(&dir.join("origin"), &options)?;
         let location = cluster.tablespace_location("ts")?;
         let mut moments = Vec::new();
-        let timeline = follow(&cluster, &location, &dir.join("history"), || {
+        let timeline = follow(&cluster, &dir.join("history"), || {
             populate(&cluster, &location)?;
             let mut client = cluster.connect("postgres")?;
             let mut other = cluster.connect("postgres")?;
@@ -68,17 +66,16 @@ fn a_server_starts_from_every_moment() {
             restored.expect("postgres", "SELECT count(*) FROM t WHERE v = 'lost'", "0")?;
             restored.expect("postgres", "SELECT to_regclass('lost') IS NULL", "t")?;
             check(&mut restored)?;
-            restored.stop("fast")?;
-            restored.verify_checksums()?;
+            restored.stop()?;
+            ensure!(restored.verify_checksums()?, "it has no checksums any more");
         }
-        torn_record(&cluster, &timeline, moments[3])
+        torn_record(&timeline, moments[3])
     });
 }
 
 /// Eight bytes before the end of a record there is no place for a checkpoint.
-fn torn_record(cluster: &Cluster, timeline: &Arc<Timeline>, lsn: Lsn) -> Result<()> {
-    let wal = Some(cluster.data().join("pg_wal"));
-    let source = TimelineSource { timeline: Arc::clone(timeline), lsn: Lsn(lsn.0 - 8), wal };
+fn torn_record(timeline: &Arc<Timeline>, lsn: Lsn) -> Result<()> {
+    let source = TimelineAt { timeline: Arc::clone(timeline), lsn: Lsn(lsn.0 - 8) };
     let error = Backup::new(&source, &Options::default())?.write(std::io::sink());
     ensure!(matches!(error, Err(BackupError::NoRecordEnd { .. })), "the middle of a record was taken for an end");
     Ok(())

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use basebackup::{Backup, BackupError, DataSource, Options};
 use integration_tests::{Cluster, ClusterOptions, in_scratch, run};
 use pgdata::wal::SegmentSize;
-use support::{FileSource, Restored, check, populate};
+use support::{FileSource, check, controldata, populate, restore, start, waldump};
 
 fn options() -> ClusterOptions {
     ClusterOptions::default().with("autovacuum", "off")
@@ -36,23 +36,23 @@ fn with_the_wal_that_leads_to_it() {
     in_scratch("backup-wal", |dir| {
         let (cluster, source) = stopped(dir, &options())?;
         let backup = Backup::new(&source, &Options::default())?;
-        let mut restored = Restored::unpack(cluster.install(), &backup, &dir.join("clone"))?;
+        let mut restored = restore(cluster.install(), &backup, &dir.join("clone"))?;
 
-        let controldata = restored.controldata()?;
+        let controldata = controldata(&restored)?;
         ensure!(value(&controldata, "Database cluster state")? == "shut down", "{controldata}");
-        let start = backup.check_point().redo.to_string();
-        ensure!(value(&controldata, "Latest checkpoint location")? == start, "{controldata}");
-        ensure!(value(&controldata, "Latest checkpoint's REDO location")? == start, "{controldata}");
+        let redo = backup.check_point().redo.to_string();
+        ensure!(value(&controldata, "Latest checkpoint location")? == redo, "{controldata}");
+        ensure!(value(&controldata, "Latest checkpoint's REDO location")? == redo, "{controldata}");
         ensure!(!controldata.contains("WARNING"), "{controldata}");
 
-        let lines = restored.waldump(&backup, SegmentSize::DEFAULT)?;
+        let lines = waldump(&restored, &backup, SegmentSize::DEFAULT)?;
         ensure!(lines.len() > 10, "the segment has no history: {lines:?}");
         let last = &lines[lines.len() - 1];
         let prev = source.state().control.check_point;
         ensure!(last.contains("CHECKPOINT_SHUTDOWN"), "{last}");
         ensure!(last.contains(&format!("prev {:X}/{:08X}", prev.0 >> 32, prev.0 as u32)), "{last}");
 
-        restored.start()?;
+        start(&mut restored)?;
         check(&mut restored)
     });
 }
@@ -63,12 +63,13 @@ fn without_wal_and_with_checksums() {
         let (cluster, mut source) = stopped(dir, &options().with_checksums())?;
         source.knows_wal = false;
         let backup = Backup::new(&source, &Options::default())?;
-        let mut restored = Restored::unpack(cluster.install(), &backup, &dir.join("clone"))?;
+        let mut restored = restore(cluster.install(), &backup, &dir.join("clone"))?;
         restored.verify_checksums()?;
-        restored.start()?;
+        start(&mut restored)?;
         check(&mut restored)?;
-        restored.stop("fast")?;
-        restored.verify_checksums()
+        restored.stop()?;
+        ensure!(restored.verify_checksums()?, "it has no checksums any more");
+        Ok(())
     });
 }
 
@@ -88,9 +89,9 @@ fn a_tablespace_linked_elsewhere_and_small_segments() {
         let target = dir.join("clone/elsewhere");
         let links = BTreeMap::from([(oid, target.display().to_string())]);
         let backup = Backup::new(&source, &Options { links, ..Options::default() })?;
-        let mut restored = Restored::unpack(cluster.install(), &backup, &dir.join("clone"))?;
+        let mut restored = restore(cluster.install(), &backup, &dir.join("clone"))?;
         ensure!(std::fs::read_link(restored.data().join(format!("pg_tblspc/{oid}")))? == target);
-        restored.start()?;
+        start(&mut restored)?;
         check(&mut restored)
     });
 }
@@ -116,8 +117,8 @@ fn high_counters_and_commit_timestamps() {
         ensure!(counters.next_xid > 5 << 32 | 1_048_576_000, "{counters:?}");
         ensure!(counters.next_multi > 1_048_576_000 && counters.next_multi_offset > 1_047_040_000, "{counters:?}");
         let backup = Backup::new(&source, &Options::default())?;
-        let mut restored = Restored::unpack(cluster.install(), &backup, &dir.join("clone"))?;
-        let controldata = restored.controldata()?;
+        let mut restored = restore(cluster.install(), &backup, &dir.join("clone"))?;
+        let controldata = controldata(&restored)?;
         let next = format!("5:{}", counters.next_xid as u32);
         ensure!(value(&controldata, "Latest checkpoint's NextXID")? == next, "{controldata}");
         let multi = value(&controldata, "Latest checkpoint's NextMultiXactId")?;
@@ -125,7 +126,7 @@ fn high_counters_and_commit_timestamps() {
         ensure!(value(&controldata, "Latest checkpoint's NextMultiOffset")? == counters.next_multi_offset.to_string());
         ensure!(value(&controldata, "Latest checkpoint's NextOID")? == counters.next_oid.to_string());
 
-        restored.start()?;
+        start(&mut restored)?;
         restored.expect("postgres", stamp, &expected)?;
         check(&mut restored)
     });

@@ -63,6 +63,16 @@ pub fn choose_lsns(
     chosen.into_iter().collect()
 }
 
+/// The ends of some records chosen at random, in ascending order: for those to whom any LSN is as good as another.
+#[must_use]
+pub fn random_record_ends(records: &[DumpedRecord], segment_size: u64, count: usize) -> Vec<Lsn> {
+    let Some(last) = records.last() else { return Vec::new() };
+    let mut random = Random::new(last.start.0);
+    let starts = (0..count).map(|_| records[random.below(records.len())].start);
+    let ends: BTreeSet<Lsn> = starts.map(|start| end_of_record_before(start, segment_size)).collect();
+    ends.into_iter().collect()
+}
+
 /// What lies between two checkpoints.
 #[derive(Debug, PartialEq, Eq)]
 struct Stretch {

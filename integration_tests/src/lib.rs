@@ -17,12 +17,14 @@
 //! - `PG_TEST_VERSION=17` runs the tests on that major version, `PG_BIN_17` and `PG_TOOLS_17` say where its programs are if not where
 //!   Debian has them: see [`PgInstall`]. The pageserver must have been built with that version's server headers.
 //! - `PAGESERVER_BIN` is the binary under test, if it is not the one that cargo has built beside the tests.
+//! - `BASEBACKUP_ALL_LSNS=1` makes clones of all moments that a workload notes, not only of a few.
 //! - `KEEP_TEST_DIRS=1` keeps the directories of tests that pass.
 #![forbid(unsafe_code)]
 
 mod choose;
 mod cluster;
 mod compare;
+mod contents;
 mod counters;
 mod data_files;
 mod exposition;
@@ -47,9 +49,10 @@ mod verify;
 mod waldump;
 pub mod workload;
 
-pub use choose::{Random, choose_lsns};
+pub use choose::{Random, choose_lsns, random_record_ends};
 pub use cluster::{Cluster, ClusterOptions, current_lsn};
 pub use compare::{Comparison, PageSource, Report};
+pub use contents::Contents;
 pub use counters::Counters;
 pub use data_files::DataFiles;
 pub use exposition::{Exposition, ExpositionFormat};

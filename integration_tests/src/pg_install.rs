@@ -89,10 +89,12 @@ impl PgInstall {
         all.clone().find(|program| program.exists()).unwrap_or_else(|| self.bin.join(name))
     }
 
-    /// Whether there is a program of this name in the server's own directory, and so of its version.
+    /// Whether there is a program of this name that is of the server's major version.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
-        self.bin.join(name).exists()
+        let output = Command::new(self.program(name)).arg("--version").stdin(Stdio::null()).output();
+        let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+        major_version(&text) == Some(self.version.major())
     }
 
     /// One of the programs, to be run as the servers' user, with nothing of the caller's PostgreSQL settings.

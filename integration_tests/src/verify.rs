@@ -52,6 +52,16 @@ impl Cluster {
         Ok(true)
     }
 
+    /// Rolls back all prepared transactions.
+    ///
+    /// # Errors
+    /// If one cannot be.
+    pub fn roll_back_prepared(&self) -> Result<()> {
+        let prepared = "SELECT format(E'\\\\c %I\\nROLLBACK PREPARED %L;', database, gid) FROM pg_prepared_xacts";
+        let script = self.psql("postgres", prepared)?;
+        self.psql("postgres", &script).map(drop)
+    }
+
     /// Answers whether a query has this answer.
     ///
     /// # Errors

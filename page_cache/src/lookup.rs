@@ -254,7 +254,8 @@ type Plan = (PageKey, PlanBase, Vec<Found>);
 
 /// Everything that needs the lock.
 fn plan(state: &State, key: PageKey, lsn: Lsn) -> Result<Plan, LookupError> {
-    let Trail { key: named, base, records } = state.index.trail(key, lsn).map_err(|error| trail_error(key, lsn, error))?;
+    let Trail { key: named, base, records } =
+        state.index.trail(key, lsn).map_err(|error| trail_error(key, lsn, error))?;
     let found = records.into_iter().map(|place| {
         let here = state.window.get(place.lsn, place.position, place.len as usize);
         here.map_or(Found::OnDisk(place), Found::Here)

@@ -3,63 +3,15 @@
 use std::io::{BufWriter, Write};
 use std::sync::Arc;
 
-use ::basebackup::{Backup, BackupError, DataSource, Options, SourceError, StandbyOptions};
+use ::basebackup::{Backup, BackupError, Options, StandbyOptions};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use page_service::{RowSink, ServiceError, SqlState};
-use pgdata::{ClusterState, Lsn, Object, Page, PageKey};
+use pgdata::Lsn;
 use repository::Timeline;
 
 use crate::cli::BasebackupQuery;
-
-/// A timeline at one LSN, as a backup is made of it.
-struct TimelineAt {
-    timeline: Arc<Timeline>,
-    lsn: Lsn,
-}
-
-impl DataSource for TimelineAt {
-    fn lsn(&self) -> Lsn {
-        self.lsn
-    }
-
-    fn cluster(&self) -> Result<ClusterState, SourceError> {
-        Ok(self.timeline.cluster(self.lsn)?)
-    }
-
-    fn objects(&self) -> Result<Vec<(Object, u32)>, SourceError> {
-        Ok(self.timeline.objects(self.lsn)?)
-    }
-
-    fn page(&self, key: PageKey, page: &mut Page) -> Result<(), SourceError> {
-        Ok(self.timeline.get_page_once(key, self.lsn, page)?)
-    }
-
-    fn pages(&self, object: Object, first: u32, pages: &mut [Page]) -> Result<(), SourceError> {
-        Ok(self.timeline.get_pages(object, first, self.lsn, pages)?)
-    }
-
-    fn blobs(&self) -> Result<Vec<String>, SourceError> {
-        Ok(self.timeline.blobs(self.lsn)?)
-    }
-
-    fn blob(&self, name: &str) -> Result<Vec<u8>, SourceError> {
-        Ok(self.timeline.blob(name, self.lsn)?.ok_or_else(|| format!("{name} does not exist at {}", self.lsn))?)
-    }
-
-    fn last_record_start(&self) -> Result<Option<Lsn>, SourceError> {
-        // The WAL itself tells: all of it since the start of the timeline's first segment is kept.
-        Ok(None)
-    }
-
-    fn history_file(&self, timeline: u32) -> Result<Option<Vec<u8>>, SourceError> {
-        Ok(self.timeline.pg_history_file(timeline)?)
-    }
-
-    fn wal(&self, start: Lsn, bytes: &mut [u8]) -> Result<bool, SourceError> {
-        Ok(self.timeline.read_wal(start, bytes)?)
-    }
-}
+use crate::timeline_at::TimelineAt;
 
 /// What stands in the notice before the size.
 const SIZE_NOTICE: &str = "backup size in bytes, about: ";
@@ -98,7 +50,7 @@ fn backup_error(error: &BackupError) -> ServiceError {
         BackupError::ConnInfo | BackupError::NoRecordEnd { .. } | BackupError::Lsn { .. } => {
             SqlState::INVALID_PARAMETER_VALUE
         }
-        BackupError::WalNotKept { .. } => SqlState::UNDEFINED_OBJECT,
+        BackupError::WalNotKept { .. } | BackupError::Switched { .. } => SqlState::UNDEFINED_OBJECT,
         _ => SqlState::DATA_CORRUPTED,
     };
     ServiceError::new(code, format!("base backup: {error}"))

@@ -36,6 +36,7 @@ mod source;
 mod stats;
 mod status;
 mod target;
+mod timeline_at;
 mod unpack;
 mod users;
 

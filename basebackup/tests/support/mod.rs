@@ -7,9 +7,9 @@ mod clone;
 mod files;
 mod history;
 
-pub use clone::Restored;
+pub use clone::{controldata, restore, start, waldump};
 pub use files::FileSource;
-pub use history::{TimelineSource, follow};
+pub use history::{TimelineAt, WithoutWal, follow};
 
 use anyhow::Result;
 use integration_tests::Cluster;
@@ -54,7 +54,7 @@ pub fn populate(cluster: &Cluster, location: &std::path::Path) -> Result<()> {
 }
 
 /// Looks at what [`populate`] made, in a server that was started from a backup, and works on it.
-pub fn check(restored: &mut Restored) -> Result<()> {
+pub fn check(restored: &mut Cluster) -> Result<()> {
     restored.expect("postgres", "SELECT count(*), min(id) FROM t", "20000|1")?;
     restored.expect("postgres", "SELECT count(*) FROM u", "0")?;
     restored.expect("postgres", "SELECT count(*) FROM unlogged_in_ts", "0")?;
@@ -65,16 +65,18 @@ pub fn check(restored: &mut Restored) -> Result<()> {
     restored.amcheck(false)?;
     work(restored)?;
     restored.expect("postgres", "SELECT count(*) FROM t WHERE id < 0", "2")?;
-    restored.restart("fast")?;
+    restored.stop()?;
+    start(restored)?;
     restored.amcheck(true)?;
     // Recovery from a crash replays what was written since, tablespaces as plain directories included.
     restored.psql("postgres", "INSERT INTO in_ts SELECT generate_series(1001, 2000)")?;
-    restored.restart("immediate")?;
+    restored.stop_immediately()?;
+    start(restored)?;
     restored.expect("postgres", "SELECT count(*) FROM in_ts", "2000")?;
     restored.amcheck(true)
 }
 
-fn work(restored: &Restored) -> Result<()> {
+fn work(restored: &Cluster) -> Result<()> {
     restored.psql(
         "postgres",
         "COMMIT PREPARED 'p1';
