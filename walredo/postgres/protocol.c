@@ -31,8 +31,8 @@
 #define INPUT_SIZE (256 * 1024)
 #define OUTPUT_SIZE (16 * BLCKSZ)
 
-/* How long to look for the next request before sleeping until it comes. */
-#define LOOK_NS (50 * 1000)
+/* How long to look for the next request before sleeping until it comes: longer than the other side takes to wake up. */
+#define LOOK_NS (150 * 1000)
 /* A request that comes within this, our waking up included, lets the next one be looked for. */
 #define SOON_NS (200 * 1000)
 

@@ -44,7 +44,8 @@ pub struct GetpageArgs {
     /// How long a turn takes, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 250)]
     pub turn_ms: u64,
-    /// The server's data directory, if it is on this machine: then cold reads are measured too.
+    /// The server's data directory, if it is on this machine: then cold reads are measured too. They are cold only if the server keeps no
+    /// pages itself (page_cache_mib = 0).
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Print JSON.

@@ -24,8 +24,9 @@ const WRITE_AHEAD: usize = 256 * 1024;
 const READ_SIZE: usize = 128 * 1024;
 /// Asked of the kernel for each pipe, so that both sides can work for a while without waking each other. It may refuse.
 const PIPE_SIZE: usize = 1024 * 1024;
-/// How long to look for an answer before waiting for it.
-const LOOK: Duration = Duration::from_micros(50);
+/// How long to look for an answer before waiting for it: longer than a sleeping process takes to wake up, or else two that have both fallen
+/// asleep once would go on missing each other.
+const LOOK: Duration = Duration::from_micros(150);
 /// An answer that comes within this, a sleeper's waking up included, lets the next one be looked for.
 const SOON: Duration = Duration::from_micros(200);
 /// How much of the process's stderr is kept: the last of it.
