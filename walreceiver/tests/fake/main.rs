@@ -260,3 +260,58 @@ fn damaged_backups_are_errors() {
     assert!(matches!(backup_error(&[b"n16384.tar\0/x\0"]), Error::Protocol(_)), "not announced");
     assert!(matches!(backup_error(&[b"dxyz"]), Error::Protocol(_)), "outside of an archive");
 }
+
+/// Has ten bytes of sevens before its start, and shows them for comparison.
+struct Compared(Sink);
+
+impl WalSink for Compared {
+    fn start_lsn(&self) -> Lsn {
+        self.0.start_lsn()
+    }
+    fn compare_from(&self) -> Lsn {
+        Lsn(self.start_lsn().0 - 10)
+    }
+    fn compare(&mut self, lsn: Lsn, wal: &[u8]) -> Result<Option<Lsn>, BoxError> {
+        assert!(lsn >= self.compare_from() && lsn.0 + wal.len() as u64 <= self.start_lsn().0);
+        Ok(wal.iter().position(|&byte| byte != 7).map(|at| Lsn(lsn.0 + at as u64)))
+    }
+    fn write(&mut self, lsn: Lsn, wal: &[u8]) -> Result<(), BoxError> {
+        self.0.write(lsn, wal)
+    }
+    fn flush(&mut self) -> Result<Positions, BoxError> {
+        self.0.flush()
+    }
+}
+
+#[test]
+fn a_server_shows_that_it_has_the_same_wal_before_anything_new_is_taken() {
+    // The pieces lie across the start in every way.
+    for differs in [None, Some(0u64), Some(9)] {
+        for piece in [1usize, 4, 9, 10, 11, 15] {
+            let primary = serve(move |_, mut peer| {
+                let start = peer.start_streaming();
+                assert_eq!(start, Lsn(START.0 - 10));
+                let mut wal = [7; 15];
+                if let Some(at) = differs {
+                    wal[at as usize] = 8;
+                }
+                for (at, piece) in (0..).step_by(piece).zip(wal.chunks(piece)) {
+                    peer.wal(Lsn(start.0 + at), piece);
+                }
+                peer.drain();
+            });
+            let (wal, stop, status) = (Arc::new(Mutex::new(Vec::new())), StopHandle::new(), ReceiverStatus::new());
+            let mut sink = Compared(Sink { wal: wal.clone(), enough: 5, full: (0, 0), stop: stop.clone() });
+            let end = stream(&primary, &StreamOptions::new(1), &mut sink, &stop, &status);
+            match differs {
+                None => assert_eq!((end.unwrap(), wal.lock().unwrap().len()), (Outcome::Stopped, 5)),
+                Some(at) => {
+                    let error = end.unwrap_err();
+                    let expected = Lsn(START.0 - 10 + at);
+                    assert!(matches!(&*error, Error::WalDiffers { at } if *at == expected), "{error:?}");
+                    assert!(wal.lock().unwrap().is_empty() && status.snapshot().connections == 0);
+                }
+            }
+        }
+    }
+}
