@@ -95,9 +95,9 @@ pub struct RedoConfig {
 #[serde(rename_all = "lowercase")]
 pub enum EngineChoice {
     /// In process; PostgreSQL is asked only for records of resource managers that are not known, and only then started.
+    #[default]
     Native,
     /// PostgreSQL's own routines in child processes.
-    #[default]
     Postgres,
     /// Both, compared: PostgreSQL's page is the answer, a difference is logged, counted and written to a file.
     Verify,
