@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use pgdata::wal::SegmentSize;
 use pgdata::{Lsn, Object, PageKey};
 
 use crate::{PgInstall, run};
@@ -124,7 +125,23 @@ impl WalDump {
         let mut command = self.install.command("pg_waldump");
         command.arg("--path").arg(&self.wal).arg(format!("--start={from}")).arg(format!("--end={to}"));
         command.arg(format!("--timeline={}", self.timeline));
+        // Of a directory alone it would take any file to learn the segments' size, perhaps one that has been made and not written to yet.
+        if let (Some(first), Some(last)) = (self.file_of(from), self.file_of(to)) {
+            command.args([first, last]);
+        }
         command
+    }
+
+    /// The name of the segment file that `lsn` lies in, if it is there.
+    fn file_of(&self, lsn: Lsn) -> Option<String> {
+        let lengths = fs::read_dir(&self.wal).ok()?.filter_map(|entry| {
+            let entry = entry.ok()?;
+            let is_segment = entry.file_name().len() == 24;
+            is_segment.then(|| entry.metadata().ok().map(|file| file.len())).flatten()
+        });
+        let size = lengths.max().and_then(|length| SegmentSize::new(u32::try_from(length).ok()?).ok())?;
+        let name = size.file_name(self.timeline, size.segment_of(lsn));
+        self.wal.join(&name).exists().then_some(name)
     }
 }
 

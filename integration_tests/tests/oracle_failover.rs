@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use integration_tests::workload::{self, Workload};
-use integration_tests::{Cluster, DumpedRecord, Lab, Random, WalDump, choose_lsns, in_scratch, run};
+use integration_tests::{Cluster, DumpedRecord, Lab, PageSource, Random, WalDump, choose_lsns, in_scratch, run};
 use pgdata::{Lsn, Timelines};
 
 const SEGMENT: u64 = 16 << 20;
@@ -50,6 +50,8 @@ fn every_page_is_what_a_standby_has_over_two_failovers() {
         work.round()?;
         noted.extend_from_slice(work.noted());
         let third_end = third.current_lsn()?;
+        // A server that stops waits for those who follow it, but not for one that is just about to come back.
+        lab.pages()?.relation_blocks("1663/5/1259".parse()?, third_end)?;
         third.stop()?;
 
         // What has been followed as it came is now read back from the log.
