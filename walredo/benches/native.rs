@@ -5,6 +5,10 @@
 //! page that the first one initialises, up to 200, then locks of these tuples; by the native engine; by one process of PostgreSQL 15, one request after
 //! the other from one thread ("synchronous"); and by the same process with 256 requests in flight ("pipelined", per request).
 //! Criterion's estimate of the time for one page; one thread. Run with `cargo bench -p walredo --bench native`.
+//!
+//! Reference, 2026-11-25, two shared virtual cores of an AMD EPYC, idle, PostgreSQL 15.20: copy 79 ns; medians over the samples of heap 213 ns, heap2
+//! 239 ns, btree 293 ns, hash 250 ns, gin 597 ns, gist 281 ns, spgist 318 ns, brin 240 ns. Chains of 1, 10, 100, 1000 records: native 0.27, 1.25, 10.8,
+//! 106 µs; synchronous 3.9, 9.9, 18.8, 150 µs; pipelined, per request, 4.5, 12, 18, 137 µs.
 
 #![allow(missing_docs, reason = "criterion_group makes a public function without any")]
 
