@@ -1,8 +1,8 @@
 //! A base page and WAL records to the page they make.
 //!
 //! Storage keeps a page as an old image and the WAL records since. To answer what the page looks like now, the records must be
-//! applied as PostgreSQL applies them: byte for byte, for every access method and every minor release. There are two engines for
-//! that: PostgreSQL itself, and routines of our own that are held against it.
+//! applied as PostgreSQL applies them: byte for byte, for every access method. There are two engines for that: PostgreSQL itself,
+//! and routines of our own that are held against it. Where minor releases differ, ours follow the newest that is known.
 //!
 //! - [`Redo`] is the face that storage sees: a [`RedoRequest`] and a page buffer in, the page out, or a [`RedoError`].
 //! - [`PostgresRedo`] is a pool of redo processes behind it. Each is a stock `postgres --single` of the source's major version with
@@ -11,8 +11,8 @@
 //!   and serves requests on stdin and stdout. A record can therefore do no harm but to the answer to its own request.
 //!   [`PostgresRedoConfig`] says how, [`RedoStats`] what it did.
 //!
-//! - [`NativeRedo`] applies records in this process (`native/`), one module for each resource manager, and asks an engine behind it for
-//!   the records of those that it does not know yet: heaps, sequences, generic records, images, visibility maps and SLRUs it knows.
+//! - [`NativeRedo`] applies records in this process (`native/`), one module for each of PostgreSQL's resource managers, and asks an engine
+//!   behind it for the records of those that extensions bring.
 //! - [`Routed`] puts what a redo process cannot do in front of one; [`OnDemand`] starts one only when it is needed; [`VerifyRedo`] has both
 //!   engines make each page, and keeps a [`RedoCase`] of each difference.
 //!

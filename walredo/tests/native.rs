@@ -1,6 +1,7 @@
 //! The native engine before two judges, record by record: the page must equal the image that the primary put into the WAL under
 //! `wal_consistency_checking = all`, after the resource manager's own `rm_mask`; and the page that the stock server's redo makes of the same
-//! base and record, byte for byte, unmasked. See `support/judge.rs`.
+//! base and record, byte for byte, unmasked. Pages of visibility maps are compared with the images alone, their bits too, which `rm_mask` would hide;
+//! pages of SLRUs have no images, and are left to the standby oracle. See `support/judge.rs`.
 //!
 //! To work on one resource manager: `WALREDO_RECORDINGS=/some/dir cargo test -p walredo --test native -- --nocapture` keeps the WAL in
 //! that directory (see `support/recording.rs`), and `WALREDO_RMGR=Btree` shows that one's differences alone.
