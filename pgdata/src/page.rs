@@ -13,12 +13,14 @@ const PD_UPPER: usize = 14;
 
 /// `pd_lsn`: the end of the last record that changed the page. Two 32-bit halves, the high one first, each little-endian.
 #[must_use]
+#[inline]
 pub fn page_lsn(page: &Page) -> Lsn {
     let half = |at: usize| u64::from(u32::from_le_bytes([page[at], page[at + 1], page[at + 2], page[at + 3]]));
     Lsn(half(0) << 32 | half(4))
 }
 
 /// Sets `pd_lsn`.
+#[inline]
 pub fn set_page_lsn(page: &mut Page, lsn: Lsn) {
     page[0..4].copy_from_slice(&((lsn.0 >> 32) as u32).to_le_bytes());
     page[4..8].copy_from_slice(&(lsn.0 as u32).to_le_bytes());
@@ -26,6 +28,7 @@ pub fn set_page_lsn(page: &mut Page, lsn: Lsn) {
 
 /// PostgreSQL's `PageIsNew`: the page was never initialised (`pd_upper` is zero).
 #[must_use]
+#[inline]
 pub fn page_is_new(page: &Page) -> bool {
     page[PD_UPPER] == 0 && page[PD_UPPER + 1] == 0
 }

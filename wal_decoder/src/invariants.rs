@@ -1,9 +1,9 @@
 //! What must hold for any bytes at all. The fuzz targets and the unit tests call these; they are no part of the product.
 
 use pgdata::wal::{RECORD_HEADER, SegmentSize, WAL_PAGE_SIZE, verify_record_crc};
-use pgdata::{Lsn, PAGE_SIZE, PgVersion};
+use pgdata::{Lsn, PAGE_SIZE, PgVersion, RelTag};
 
-use crate::{NewRecord, Record, WalError, WalIdentity, WalStream, WalWriter, pglz_decompress, rmgr};
+use crate::{NewRecord, PageRecord, Record, WalError, WalIdentity, WalStream, WalWriter, pglz_decompress, rmgr};
 
 const VERSION: PgVersion = PgVersion::V17;
 const SEGMENT: u64 = 1 << 20;
@@ -112,7 +112,8 @@ fn drain(stream: &mut WalStream, records: &mut Records) -> Result<(), WalError> 
     Ok(())
 }
 
-/// A record that is taken has its parts in its bytes, in their order and without a rest, and its images make pages or are refused.
+/// A record that is taken has its parts in its bytes, in their order and without a rest, and its images make pages or are refused. Each of its pages
+/// sees these parts.
 pub fn record_parts_are_its_bytes(input: &[u8]) {
     check_record(input);
     let record = NewRecord { xid: 1, info: 0, rmid: rmgr::RM_HEAP_ID, main_data: &[] };
@@ -120,11 +121,23 @@ pub fn record_parts_are_its_bytes(input: &[u8]) {
 }
 
 fn check_record(bytes: &[u8]) {
-    let Ok(record) = Record::parse(VERSION, START, bytes) else { return };
+    let record = match Record::parse(VERSION, START, bytes) {
+        Ok(record) => record,
+        Err(error) => {
+            let seen = PageRecord::parse(VERSION, START, bytes, RelTag::default(), 0);
+            assert_eq!(seen.map(|seen| seen.lsn), Err(error));
+            return;
+        }
+    };
     let mut payloads = record.main_data.len();
     for (index, block) in record.blocks.iter().enumerate() {
         assert!(index == 0 || record.blocks[index - 1].id < block.id);
         payloads += block.data.len();
+        let seen = PageRecord::parse(VERSION, START, bytes, block.rel, block.block).expect("the record was taken");
+        let first = record.blocks.iter().find(|first| (first.rel, first.block) == (block.rel, block.block));
+        assert_eq!((seen.block.as_ref(), seen.main_data), (first, record.main_data));
+        assert_eq!((seen.xid, seen.info, seen.rmid), (record.xid, record.info, record.rmid));
+        assert_eq!(seen.block_number(block.id), Some(block.block));
         let Some(image) = block.image else { continue };
         payloads += image.bytes.len();
         let mut page = [0xEE; PAGE_SIZE];

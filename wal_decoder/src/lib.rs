@@ -5,7 +5,8 @@
 //! - [`WalStream`] takes WAL in pieces of any size, checks page headers, the chain of records and their CRCs, and gives out each
 //!   whole record as a [`RawRecord`]: its bytes in one piece, with its LSN, which is always its *end*;
 //! - [`Record`] is a record taken apart: its header, the blocks it refers to ([`BlockRef`]) with their images
-//!   ([`BlockImage`], which [`restore`](BlockImage::restore)s the page) and data, and the main data;
+//!   ([`BlockImage`], which [`restore`](BlockImage::restore)s the page) and data, and the main data; [`PageRecord`] is a record as
+//!   one of its pages sees it;
 //! - [`rmgr`] has the numbers and names of the resource managers that records belong to;
 //! - [`Interpreter`] says what a record changes: pages, files, counters, as [`Change`](pgdata::Change)s;
 //! - [`WalWriter`] makes WAL out of [`NewRecord`]s;
@@ -62,6 +63,6 @@ pub use interpret::{
     Interpreter, MultiXactCreate, MultiXactMember, SmgrTruncate, VmEdit, VmOp, XactEnd, XactStatus, slru_zero_page,
 };
 pub use pglz::{PglzError, pglz_decompress};
-pub use record::{BlockHeaderError, BlockRef, Record, RecordError};
+pub use record::{BlockHeaderError, BlockRef, PageRecord, Record, RecordError};
 pub use stream::{RawRecord, WalStream};
 pub use writer::{NewRecord, WalIdentity, WalWriter, Written};

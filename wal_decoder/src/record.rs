@@ -4,6 +4,7 @@
 //! XLogRecord (24 bytes) | block headers, origin, top xid … | main data header | images and data of the blocks | main data
 //! ```
 
+mod page;
 mod parse;
 
 use pgdata::wal::RecordBytesError;
@@ -12,6 +13,8 @@ use smallvec::SmallVec;
 
 use crate::image::BlockImage;
 use crate::rmgr::rmgr_name;
+
+pub use page::PageRecord;
 
 /// A record's parts, borrowed from its bytes.
 #[derive(Clone, PartialEq, Debug)]

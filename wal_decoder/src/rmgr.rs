@@ -51,6 +51,7 @@ pub const XLR_CHECK_CONSISTENCY: u8 = 0x02;
 
 /// Whether a record can have this number: a built-in resource manager's, or one kept for extensions.
 #[must_use]
+#[inline]
 pub const fn rmgr_is_valid(rmid: u8) -> bool {
     (rmid as usize) < NAMES.len() || rmid >= RM_MIN_CUSTOM_ID
 }

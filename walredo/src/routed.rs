@@ -6,10 +6,10 @@
 
 use std::sync::Arc;
 
-use pgdata::{Fork, Object, Page, RelTag};
+use pgdata::{Page, RelTag};
 use wal_decoder::Record;
 
-use crate::native::{each_record, image, parse, slru, vm};
+use crate::native::{image, make, parse};
 use crate::{Redo, RedoError, RedoRequest};
 
 /// An engine that does what it can by itself and asks another for the rest.
@@ -34,14 +34,7 @@ impl<R: Redo> Routed<R> {
 
 impl<R: Redo> Redo for Routed<R> {
     fn redo(&self, request: &RedoRequest<'_>, page: &mut Page) -> Result<(), RedoError> {
-        if request.records.is_empty() {
-            return if request.has_base { Ok(()) } else { Err(RedoError::Nothing { key: request.key }) };
-        }
-        match request.key.object {
-            Object::Slru(_) => each_record(request, page, slru::apply),
-            Object::Relation(rel) if rel.fork == Fork::Vm => each_record(request, page, vm::apply),
-            Object::Relation(rel) => self.relation(rel, request, page),
-        }
+        make(request, page, |rel, page| self.relation(rel, request, page))
     }
 }
 

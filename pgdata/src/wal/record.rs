@@ -44,6 +44,7 @@ pub struct RecordHeader {
 impl RecordHeader {
     /// Reads the fields from a record's first bytes and judges none of them. `None` with fewer than 24 bytes.
     #[must_use]
+    #[inline]
     pub fn parse(bytes: &[u8]) -> Option<RecordHeader> {
         let bytes: &[u8; RECORD_HEADER] = bytes.first_chunk()?;
         let u32_at = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);

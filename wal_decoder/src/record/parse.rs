@@ -52,49 +52,21 @@ impl<'a> Record<'a> {
             blocks: SmallVec::new(),
             main_data: &[],
         };
-        let mut reader = Reader { lsn, rest: &bytes[RECORD_HEADER..], promised: 0, lengths: SmallVec::new() };
-        record.read_headers(&mut reader)?;
-        if reader.rest.len() != reader.promised {
-            return Err(RecordError::Length { lsn, promised: reader.promised, got: reader.rest.len() });
-        }
-        record.main_data = hand_out(&mut record.blocks, &reader.lengths, reader.rest);
+        let mut lengths: SmallVec<[PayloadLengths; 4]> = SmallVec::new();
+        let each = |block, of_block| {
+            record.blocks.push(block);
+            lengths.push(of_block);
+        };
+        let (about, payload) = read(bytes, each).map_err(|wrong| wrong.with(lsn))?;
+        (record.origin, record.top_xid) = (about.origin, about.top_xid);
+        record.main_data = hand_out(&mut record.blocks, &lengths, payload);
         Ok(record)
-    }
-
-    /// Reads all headers. The blocks do not have their images and data yet: the lengths are known, not where they lie.
-    fn read_headers(&mut self, reader: &mut Reader<'a>) -> Result<(), RecordError> {
-        let lsn = self.lsn;
-        // The headers end where only promised bytes are left. Main data, if there is any, is announced last.
-        while reader.rest.len() > reader.promised {
-            let [id] = reader.take()?;
-            match id {
-                ID_DATA_SHORT => {
-                    let [len] = reader.take()?;
-                    reader.promised += usize::from(len);
-                    return Ok(());
-                }
-                ID_DATA_LONG => {
-                    reader.promised += reader.u32()? as usize;
-                    return Ok(());
-                }
-                ID_ORIGIN => self.origin = Some(reader.u16()?),
-                ID_TOP_XID => self.top_xid = Some(reader.u32()?),
-                _ => {
-                    let last = self.blocks.last();
-                    if id > MAX_BLOCK_ID || last.is_some_and(|last| id <= last.id) {
-                        return Err(RecordError::BlockId { lsn, id });
-                    }
-                    let block = reader.block(id, last.map(|last| last.rel))?;
-                    self.blocks.push(block);
-                }
-            }
-        }
-        Ok(())
     }
 }
 
 /// The fixed header, checked as far as it can be alone.
-fn fixed_header(lsn: Lsn, bytes: &[u8]) -> Result<RecordHeader, RecordError> {
+#[inline]
+pub(super) fn fixed_header(lsn: Lsn, bytes: &[u8]) -> Result<RecordHeader, RecordError> {
     let header = RecordHeader::parse(bytes);
     let total_len = header.map_or(0, |h| h.total_len);
     match header {
@@ -112,37 +84,107 @@ fn fixed_header(lsn: Lsn, bytes: &[u8]) -> Result<RecordHeader, RecordError> {
 }
 
 /// How many bytes of image and of data a block has.
-type PayloadLengths = (usize, usize);
+pub(super) type PayloadLengths = (usize, usize);
+
+/// What headers tell of a record as a whole.
+#[derive(Default)]
+pub(super) struct About {
+    pub origin: Option<u16>,
+    pub top_xid: Option<u32>,
+    /// How many bytes of main data there are.
+    pub main_data: usize,
+}
+
+/// What is wrong with headers; small, because it is passed on for every field.
+#[derive(Clone, Copy)]
+pub(super) enum Wrong {
+    Length { promised: usize, got: usize },
+    BlockId(u8),
+    Block(u8, BlockHeaderError),
+}
+
+impl Wrong {
+    /// The error for a record with this LSN.
+    #[cold]
+    pub(super) fn with(self, lsn: Lsn) -> RecordError {
+        match self {
+            Wrong::Length { promised, got } => RecordError::Length { lsn, promised, got },
+            Wrong::BlockId(id) => RecordError::BlockId { lsn, id },
+            Wrong::Block(id, reason) => RecordError::Block { lsn, id, reason },
+        }
+    }
+}
+
+/// Reads what follows a record's fixed header, and answers with the payload behind all headers. `each` gets the blocks, which do not have their
+/// images and data yet: the lengths are known, not where they lie.
+#[inline]
+pub(super) fn read<'a>(
+    bytes: &'a [u8],
+    mut each: impl FnMut(BlockRef<'a>, PayloadLengths),
+) -> Result<(About, &'a [u8]), Wrong> {
+    let mut reader = Reader { rest: bytes.get(RECORD_HEADER..).unwrap_or(&[]), promised: 0 };
+    let (mut about, mut last) = (About::default(), None);
+    // The headers end where only promised bytes are left. Main data, if there is any, is announced last.
+    while reader.rest.len() > reader.promised {
+        let [id] = reader.take()?;
+        match id {
+            ID_DATA_SHORT => {
+                let [length] = reader.take()?;
+                about.main_data = usize::from(length);
+                break;
+            }
+            ID_DATA_LONG => {
+                about.main_data = reader.u32()? as usize;
+                break;
+            }
+            ID_ORIGIN => about.origin = Some(reader.u16()?),
+            ID_TOP_XID => about.top_xid = Some(reader.u32()?),
+            _ => {
+                if id > MAX_BLOCK_ID || last.is_some_and(|(last, _)| id <= last) {
+                    return Err(Wrong::BlockId(id));
+                }
+                let (block, lengths) = reader.block(id, last.map(|(_, rel)| rel))?;
+                last = Some((id, block.rel));
+                reader.promised += lengths.0 + lengths.1;
+                each(block, lengths);
+            }
+        }
+    }
+    let Reader { rest, promised } = reader;
+    let promised = promised + about.main_data;
+    if rest.len() == promised { Ok((about, rest)) } else { Err(Wrong::Length { promised, got: rest.len() }) }
+}
 
 /// Reads headers off the front of a record and adds up the payloads that they promise.
 struct Reader<'a> {
-    lsn: Lsn,
     rest: &'a [u8],
     promised: usize,
-    lengths: SmallVec<[PayloadLengths; 4]>,
 }
 
 impl<'a> Reader<'a> {
-    fn take<const N: usize>(&mut self) -> Result<[u8; N], RecordError> {
+    #[inline]
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], Wrong> {
         let Some((field, rest)) = self.rest.split_first_chunk::<N>() else {
-            return Err(RecordError::Length { lsn: self.lsn, promised: self.promised + N, got: self.rest.len() });
+            return Err(Wrong::Length { promised: self.promised + N, got: self.rest.len() });
         };
         self.rest = rest;
         Ok(*field)
     }
 
-    fn u16(&mut self) -> Result<u16, RecordError> {
+    #[inline]
+    fn u16(&mut self) -> Result<u16, Wrong> {
         self.take().map(u16::from_le_bytes)
     }
 
-    fn u32(&mut self) -> Result<u32, RecordError> {
+    #[inline]
+    fn u32(&mut self) -> Result<u32, Wrong> {
         self.take().map(u32::from_le_bytes)
     }
 
     /// The header of a block; `previous` is the relation of the block before.
-    fn block(&mut self, id: u8, previous: Option<RelTag>) -> Result<BlockRef<'a>, RecordError> {
-        let lsn = self.lsn;
-        let wrong = |reason| RecordError::Block { lsn, id, reason };
+    #[inline]
+    fn block(&mut self, id: u8, previous: Option<RelTag>) -> Result<(BlockRef<'a>, PayloadLengths), Wrong> {
+        let wrong = |reason| Wrong::Block(id, reason);
         let [flags] = self.take()?;
         let fork = Fork::from_number(flags & FORK_MASK).ok_or(wrong(BlockHeaderError::Fork(flags & FORK_MASK)))?;
         let length = self.u16()?;
@@ -159,16 +201,15 @@ impl<'a> Reader<'a> {
             (_, None) => return Err(wrong(BlockHeaderError::SameRel)),
         };
         let block = self.u32()?;
-        self.lengths.push((image_len, usize::from(length)));
-        self.promised += image_len + usize::from(length);
-        Ok(BlockRef { id, rel, block, will_init: flags & WILL_INIT != 0, image, data: &[] })
+        let block = BlockRef { id, rel, block, will_init: flags & WILL_INIT != 0, image, data: &[] };
+        Ok((block, (image_len, usize::from(length))))
     }
 
     /// The header of a block's image, and how many bytes the image has.
-    fn image(&mut self, id: u8) -> Result<(BlockImage<'a>, usize), RecordError> {
+    fn image(&mut self, id: u8) -> Result<(BlockImage<'a>, usize), Wrong> {
         let (length, hole_offset) = (self.u16()?, self.u16()?);
         let [flags] = self.take()?;
-        let wrong = |reason| RecordError::Block { lsn: self.lsn, id, reason };
+        let wrong = |reason| Wrong::Block(id, reason);
         let compression = match flags & IMAGE_COMPRESSION {
             _ if flags & !IMAGE_KNOWN != 0 => return Err(wrong(BlockHeaderError::ImageFlags(flags))),
             0 => Compression::None,
@@ -194,8 +235,7 @@ impl<'a> Reader<'a> {
             _ => usize::from(length) < PAGE_SIZE,
         };
         if !hole_fits || !length_fits {
-            let reason = BlockHeaderError::Image { flags, length, hole_offset, hole_length };
-            return Err(RecordError::Block { lsn: self.lsn, id, reason });
+            return Err(wrong(BlockHeaderError::Image { flags, length, hole_offset, hole_length }));
         }
         let apply = flags & IMAGE_APPLY != 0;
         Ok((BlockImage { apply, hole_offset, hole_length, compression, bytes: &[] }, usize::from(length)))

@@ -3,7 +3,7 @@
 use super::fault::Fault;
 use super::page::{HEADER, PageView, Place};
 use super::scratch::Scratch;
-use super::step::{Outcome, Target};
+use super::target::{Outcome, Target};
 
 const CREATE_INDEX: u8 = 0x00;
 const INSERT: u8 = 0x10;
@@ -107,7 +107,7 @@ fn insert(target: &Target<'_, '_>, page: &mut PageView<'_>, entry: &Entry) -> Re
 
 /// The map leads to the tuple on the page that is the record's block 0.
 fn set_revmap_entry(target: &Target<'_, '_>, page: &mut PageView<'_>, entry: &Entry) -> Result<(), Fault> {
-    let block = target.other_block(0)?.block;
+    let block = target.other_block(0)?;
     let (high, low) = ((block >> 16) as u16, block as u16);
     let mut tid = [0; TID];
     for (field, value) in tid.as_chunks_mut::<2>().0.iter_mut().zip([high, low, entry.number]) {

@@ -5,7 +5,7 @@ use wal_decoder::rmgr::*;
 use super::fault::Fault;
 use super::page::PageView;
 use super::scratch::Scratch;
-use super::step::{Outcome, Target};
+use super::target::{Outcome, Target};
 use super::{brin, btree, generic, gin, gist, hash, heap, sequence, spgist, xlog};
 
 /// Applies a record to the page that it refers to; the page needs it: it is older than the record, or to be made anew.

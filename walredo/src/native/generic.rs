@@ -5,7 +5,7 @@ use pgdata::PAGE_SIZE;
 use super::fault::Fault;
 use super::page::PageView;
 use super::scratch::Scratch;
-use super::step::{Outcome, Target};
+use super::target::{Outcome, Target};
 
 pub(super) fn redo(target: &Target<'_, '_>, page: &mut PageView<'_>, _: &mut Scratch) -> Result<Outcome, Fault> {
     let mut delta = target.data();

@@ -6,7 +6,7 @@ use super::cursor::Cursor;
 use super::fault::Fault;
 use super::page::{HEADER, PageView, Place};
 use super::scratch::Scratch;
-use super::step::{Outcome, Target};
+use super::target::{Outcome, Target};
 
 const PAGE_UPDATE: u8 = 0x00;
 const DELETE: u8 = 0x10;
@@ -177,7 +177,7 @@ fn split(target: &Target<'_, '_>, page: &mut PageView<'_>) -> Result<(), Fault> 
         id if id > split.pages => return target.unknown_block(),
         id => id == split.pages,
     };
-    let of_root = target.other_block(1)?.block == ROOT;
+    let of_root = target.other_block(1)? == ROOT;
     let follow_right = !is_root && !is_last && !of_root && split.mark_follow_right;
     let flags = if split.leaf && !is_root { LEAF } else { 0 };
     page.init(Opaque::SIZE);
@@ -186,7 +186,7 @@ fn split(target: &Target<'_, '_>, page: &mut PageView<'_>) -> Result<(), Fault> 
         right: match (is_root, is_last) {
             (true, _) => NO_BLOCK,
             (false, true) => split.right,
-            (false, false) => target.other_block(target.id() + 1)?.block,
+            (false, false) => target.other_block(target.id() + 1)?,
         },
         flags: if follow_right { flags | FOLLOW_RIGHT } else { flags },
         page_id: PAGE_ID,

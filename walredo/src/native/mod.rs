@@ -5,8 +5,8 @@
 //! - [`chain`] takes the records one after the other, restores images, looks at LSNs as `XLogReadBufferForRedo` does, and asks
 //!   [`dispatch`] for the routine of the record's resource manager;
 //! - a resource manager is a module here: [`heap`], [`btree`], [`hash`], [`gin`], [`gist`], [`spgist`], [`brin`], [`sequence`], [`generic`],
-//!   [`xlog`]. It gets a [`step::Target`] (the record and the reference to the page at hand), a [`page::PageView`], which checks every offset, and [`scratch::Scratch`], memory to be used again;
-//! - what goes wrong is a [`fault::Fault`], to which the frame adds page, LSN and the record's type;
+//!   [`xlog`]. It gets a [`target::Target`] (the record and the reference to the page at hand), a [`page::PageView`], which checks every offset, and [`scratch::Scratch`], memory to be used again;
+//! - what goes wrong is a [`fault::Fault`], to which the frame adds page, LSN and the record's type ([`site`]);
 //! - pages that no block reference leads to are made by [`vm`] (visibility maps) and [`slru`].
 //!
 //! What differs between versions is visible where a record is read. Leftovers in a page's hole are PostgreSQL's too: pages are compared with
@@ -29,20 +29,22 @@ mod names;
 mod page;
 mod scratch;
 mod sequence;
-pub(crate) mod slru;
+mod site;
+mod slru;
 mod spgist;
-pub(crate) mod step;
+mod step;
+mod target;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
-pub(crate) mod vm;
+mod vm;
 mod xlog;
 
-pub(crate) use chain::{each_record, parse};
+pub(crate) use chain::{make, parse};
 pub use names::record_type;
 
-use pgdata::{Fork, Object, Page};
+use pgdata::Page;
 
 use crate::{Redo, RedoError, RedoRequest};
 
@@ -69,13 +71,6 @@ impl<R: Redo> NativeRedo<R> {
 
 impl<R: Redo> Redo for NativeRedo<R> {
     fn redo(&self, request: &RedoRequest<'_>, page: &mut Page) -> Result<(), RedoError> {
-        if request.records.is_empty() {
-            return if request.has_base { Ok(()) } else { Err(RedoError::Nothing { key: request.key }) };
-        }
-        match request.key.object {
-            Object::Slru(_) => each_record(request, page, slru::apply),
-            Object::Relation(rel) if rel.fork == Fork::Vm => each_record(request, page, vm::apply),
-            Object::Relation(rel) => chain::relation(rel, request, page, self.hint_bits_logged, &self.behind),
-        }
+        make(request, page, |rel, page| chain::relation(rel, request, page, self.hint_bits_logged, &self.behind))
     }
 }

@@ -3,7 +3,7 @@
 use super::fault::Fault;
 use super::page::{PageView, Place};
 use super::scratch::Scratch;
-use super::step::{Outcome, Target};
+use super::target::{Outcome, Target};
 
 const LOG: u8 = 0x00;
 /// `SEQ_MAGIC`, the whole special space (`sequence_magic`).

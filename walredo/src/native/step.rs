@@ -1,12 +1,9 @@
-//! One record to be applied to one page: `XLogReadBufferForRedo` of a page that is at hand.
+//! One record to be applied to a page that no resource manager's routine makes: of an SLRU or a visibility map.
 
-use pgdata::{Lsn, PageKey, PgVersion, RelTag};
-use wal_decoder::rmgr::XLR_RMGR_INFO_MASK;
-use wal_decoder::{BlockRef, Record};
+use pgdata::{Lsn, PageKey};
+use wal_decoder::Record;
 
-use super::cursor::Cursor;
-use super::fault::Fault;
-use super::names::record_type;
+use super::site::Site;
 use crate::RedoError;
 
 /// One record and the page that it is to change.
@@ -25,104 +22,21 @@ impl Step<'_, '_> {
 
     /// The record's payload is wrong.
     pub(crate) fn bad_record(&self, source: wal_decoder::RecordError) -> RedoError {
-        RedoError::Record { key: self.key, source: Box::new(source) }
+        Site::bad_record(self.key, source)
     }
 
-    /// The record cannot be applied.
-    #[cold]
-    pub(crate) fn fault(&self, fault: Fault) -> RedoError {
-        let Record { lsn, rmid, info, version, .. } = *self.record;
-        let operation = record_type(version, rmid, info);
-        RedoError::Native { key: self.key, lsn, rmid, info, operation, what: fault.to_string() }
+    /// What errors say.
+    pub(crate) fn site(&self) -> Site {
+        Site::of_whole(self.key, self.record)
     }
 
     /// The record does nothing to the page that could be done here.
-    #[cold]
     pub(crate) fn not_applicable(&self) -> RedoError {
-        let Record { lsn, rmid, info, .. } = *self.record;
-        RedoError::NotApplicable { key: self.key, lsn, rmid, info }
+        self.site().not_applicable()
     }
 
     /// The record changes a page that must be there.
     pub(crate) fn need_base(&self) -> Result<(), RedoError> {
-        if self.has_base {
-            return Ok(());
-        }
-        let Record { lsn, rmid, info, .. } = *self.record;
-        Err(RedoError::NoBase { key: self.key, lsn, rmid, info })
-    }
-}
-
-/// A record that refers to the page, and how.
-#[derive(Clone, Copy)]
-pub(crate) struct Target<'r, 'a> {
-    pub record: &'r Record<'a>,
-    /// The reference to the page that is at hand; [`BlockRef::id`] tells its part in the record.
-    pub block: &'r BlockRef<'a>,
-    /// Whether the cluster logs hint bits (`XLogHintBitIsNeeded`): with data checksums or `wal_log_hints`.
-    pub hint_bits_logged: bool,
-}
-
-/// What a record's routine has done to the page.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Outcome {
-    /// Changed it: the page gets the record's LSN.
-    Changed,
-    /// Left its LSN alone (`MarkBufferDirtyHint` and the like).
-    LsnKept,
-}
-
-impl<'r, 'a> Target<'r, 'a> {
-    pub(crate) fn version(&self) -> PgVersion {
-        self.record.version
-    }
-
-    /// The resource manager's bits of `xl_info`.
-    pub(crate) fn operation(&self) -> u8 {
-        self.record.info & XLR_RMGR_INFO_MASK
-    }
-
-    /// The page's part in the record.
-    pub(crate) fn id(&self) -> u8 {
-        self.block.id
-    }
-
-    /// The page's block number.
-    pub(crate) fn block_number(&self) -> u32 {
-        self.block.block
-    }
-
-    pub(crate) fn rel(&self) -> RelTag {
-        self.block.rel
-    }
-
-    /// The record's main data.
-    pub(crate) fn main(&self) -> Cursor<'a> {
-        Cursor::new("its main data", self.record.main_data)
-    }
-
-    /// The data that the record has for this page.
-    pub(crate) fn data(&self) -> Cursor<'a> {
-        Cursor::new("its block data", self.block.data)
-    }
-
-    /// Another block of the record, if it names one with this id.
-    pub(crate) fn find_block(&self, id: u8) -> Option<&'r BlockRef<'a>> {
-        self.record.blocks.iter().find(|block| block.id == id)
-    }
-
-    /// Another block of the record.
-    pub(crate) fn other_block(&self, id: u8) -> Result<&'r BlockRef<'a>, Fault> {
-        self.find_block(id).ok_or(Fault::NoBlock(id))
-    }
-
-    /// The error for an operation code that does not exist.
-    pub(crate) fn unknown_operation<T>(&self) -> Result<T, Fault> {
-        Err(Fault::Operation(self.operation()))
-    }
-
-    /// The error for a block id that a record of this type has no use for.
-    pub(crate) fn unknown_block<T>(&self) -> Result<T, Fault> {
-        Err(Fault::Block(self.id()))
+        if self.has_base { Ok(()) } else { Err(self.site().no_base()) }
     }
 }

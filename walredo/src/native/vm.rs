@@ -4,7 +4,7 @@ use pgdata::maps::vm_position;
 use pgdata::{Object, Page, page_is_new, page_lsn, set_page_lsn};
 use wal_decoder::{SmgrTruncate, VmEdit, VmOp};
 
-use super::image::{block_of, restore};
+use super::image::restore;
 use super::page::PageView;
 use super::step::Step;
 use crate::RedoError;
@@ -14,9 +14,10 @@ pub(crate) fn apply(step: &Step<'_, '_>, page: &mut Page) -> Result<(), RedoErro
     let Object::Relation(map) = step.key.object else { return Err(step.not_applicable()) };
     let edits = VmEdit::of(step.record).map_err(|error| step.bad_record(error))?;
     let edits: Vec<VmEdit> = edits.into_iter().filter(|edit| edit.page() == step.key).collect();
-    match block_of(step.record, map, step.key.block) {
+    let block = step.record.blocks.iter().find(|found| found.rel == map && found.block == step.key.block);
+    match block {
         Some(block) => match block.image.filter(|image| image.apply) {
-            Some(image) => restore(step.key, step.record, &image, page),
+            Some(image) => restore(&image, step.lsn(), page).map_err(|source| step.site().bad_image(source)),
             None => registered(step, &edits, page),
         },
         None if !edits.is_empty() => {

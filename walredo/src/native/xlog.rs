@@ -3,7 +3,7 @@
 use super::fault::Fault;
 use super::page::PageView;
 use super::scratch::Scratch;
-use super::step::{Outcome, Target};
+use super::target::{Outcome, Target};
 
 const FPI_FOR_HINT: u8 = 0xA0;
 const FPI: u8 = 0xB0;

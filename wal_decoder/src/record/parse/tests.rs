@@ -1,8 +1,8 @@
 //! Records with all kinds of parts, and records that are wrong in one way each.
 
 use super::*;
-use crate::NewRecord;
 use crate::rmgr::RM_HEAP_ID;
+use crate::{NewRecord, PageRecord};
 
 const LSN: Lsn = Lsn(0x100_0100);
 const REL: [u32; 3] = [1663, 5, 16384];
@@ -71,6 +71,13 @@ fn all_parts_are_found() {
     let second = BlockRef { id: 2, rel: rel.with_fork(Fork::Vm), block: 9, will_init: true, image: None, data: b"tw" };
     assert_eq!(record.blocks.as_slice(), [first, second]);
     assert_eq!(record.main_data, b"main");
+    for block in [first, second] {
+        let seen = PageRecord::parse(PgVersion::V15, LSN, &bytes, block.rel, block.block).unwrap();
+        assert_eq!((seen.block, seen.main_data), (Some(block), &b"main"[..]));
+        assert_eq!([0, 1, 2].map(|id| seen.block_number(id)), [Some(7), None, Some(9)]);
+    }
+    let seen = PageRecord::parse(PgVersion::V15, LSN, &bytes, rel, 9).unwrap();
+    assert_eq!((seen.block, seen.main_data), (None, &b"main"[..]));
 }
 
 #[test]

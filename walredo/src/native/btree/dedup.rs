@@ -8,7 +8,7 @@ use crate::native::cursor::U16s;
 use crate::native::fault::Fault;
 use crate::native::page::{PageView, Place, max_align};
 use crate::native::scratch::Scratch;
-use crate::native::step::Target;
+use crate::native::target::Target;
 
 pub(super) fn dedup(target: &Target<'_, '_>, page: &mut PageView<'_>, scratch: &mut Scratch) -> Result<(), Fault> {
     let count = usize::from(target.main().u16()?);

@@ -5,7 +5,7 @@ use super::opaque::{DELETED, HALF_DEAD, HAS_FULLXID, LEAF, Opaque};
 use super::tuple::{block, set_block, top_parent};
 use crate::native::fault::Fault;
 use crate::native::page::{HEADER, PageView, Place};
-use crate::native::step::Target;
+use crate::native::target::Target;
 
 /// `xl_btree_mark_page_halfdead`.
 struct HalfDead {

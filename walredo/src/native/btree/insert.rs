@@ -3,7 +3,7 @@
 use super::tuple::{self, TID};
 use crate::native::fault::Fault;
 use crate::native::page::{PageView, Place};
-use crate::native::step::Target;
+use crate::native::target::Target;
 
 pub(super) fn insert(target: &Target<'_, '_>, page: &mut PageView<'_>) -> Result<(), Fault> {
     let number = target.main().u16()?;

@@ -12,7 +12,7 @@ mod vacuum;
 use super::fault::Fault;
 use super::page::PageView;
 use super::scratch::Scratch;
-use super::step::{Outcome, Target};
+use super::target::{Outcome, Target};
 use opaque::{INCOMPLETE_SPLIT, Opaque};
 
 const INSERT_LEAF: u8 = 0x00;

@@ -4,7 +4,7 @@ use super::opaque::{LEAF, META, Opaque, ROOT};
 use super::tuple::tuple;
 use crate::native::fault::Fault;
 use crate::native::page::{HEADER, ItemId, LINE_POINTER, PageView, max_align};
-use crate::native::step::Target;
+use crate::native::target::Target;
 
 const MAGIC: u32 = 0x05_3162;
 /// `sizeof(BTMetaPageData)`.

@@ -8,7 +8,7 @@ use crate::native::cursor::Cursor;
 use crate::native::fault::Fault;
 use crate::native::page::{PageView, Place, max_align};
 use crate::native::scratch::Scratch;
-use crate::native::step::Target;
+use crate::native::target::Target;
 
 /// Block ids: the page that is split, the new one, the one that was to the right of it.
 const LEFT: u8 = 0;
@@ -45,8 +45,8 @@ impl Split {
 /// The new page, made whole from the block's data.
 pub(super) fn right(target: &Target<'_, '_>, page: &mut PageView<'_>) -> Result<(), Fault> {
     let split = Split::read(target)?;
-    let prev = target.other_block(LEFT)?.block;
-    let next = target.find_block(NEIGHBOUR).map_or(0, |block| block.block);
+    let prev = target.other_block(LEFT)?;
+    let next = target.find_block(NEIGHBOUR).unwrap_or(0);
     Opaque { prev, next, level: split.level, flags: split.kind(), cycle_id: 0 }.init(page)?;
     restore_items(page, target.data().rest())
 }
@@ -54,7 +54,7 @@ pub(super) fn right(target: &Target<'_, '_>, page: &mut PageView<'_>) -> Result<
 /// The link back of the page that was to the right.
 pub(super) fn right_neighbour(target: &Target<'_, '_>, page: &mut PageView<'_>) -> Result<(), Fault> {
     let mut opaque = Opaque::of(page)?;
-    opaque.prev = target.other_block(RIGHT)?.block;
+    opaque.prev = target.other_block(RIGHT)?;
     opaque.put(page)
 }
 
@@ -99,7 +99,7 @@ pub(super) fn left(
 
     let mut opaque = Opaque::of(&built)?;
     opaque.flags = INCOMPLETE_SPLIT | split.kind();
-    opaque.next = target.other_block(RIGHT)?.block;
+    opaque.next = target.other_block(RIGHT)?;
     opaque.cycle_id = 0;
     opaque.put(&mut built)?;
     page.become_copy_of(&built);

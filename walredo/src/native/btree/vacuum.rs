@@ -8,7 +8,7 @@ use crate::native::cursor::{Cursor, U16s};
 use crate::native::fault::Fault;
 use crate::native::page::PageView;
 use crate::native::scratch::Scratch;
-use crate::native::step::Target;
+use crate::native::target::Target;
 
 /// `xl_btree_vacuum` is two counts.
 pub(super) fn vacuum(target: &Target<'_, '_>, page: &mut PageView<'_>, scratch: &mut Scratch) -> Result<(), Fault> {

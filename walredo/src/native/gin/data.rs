@@ -5,7 +5,7 @@ use super::{SPECIAL, block_id};
 use crate::native::cursor::Cursor;
 use crate::native::fault::Fault;
 use crate::native::page::{HEADER, PageView, max_align};
-use crate::native::step::Target;
+use crate::native::target::Target;
 
 /// Where posting items, or a leaf's posting lists, begin: behind the right bound.
 pub(super) const DATA_START: usize = HEADER + max_align(6);

@@ -20,7 +20,7 @@ use super::cursor::Cursor;
 use super::fault::Fault;
 use super::page::PageView;
 use super::scratch::Scratch;
-use super::step::{Outcome, Target};
+use super::target::{Outcome, Target};
 use opaque::{INCOMPLETE_SPLIT, NO_BLOCK, Opaque};
 
 const CREATE_PTREE: u8 = 0x10;

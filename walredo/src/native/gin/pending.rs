@@ -4,7 +4,7 @@ use super::opaque::{DELETED, LIST, LIST_FULLROW, META, NO_BLOCK, Opaque, init};
 use crate::native::cursor::Cursor;
 use crate::native::fault::Fault;
 use crate::native::page::{HEADER, PageView, Place};
-use crate::native::step::Target;
+use crate::native::target::Target;
 
 /// `sizeof(GinMetaPageData)`.
 const META_DATA: usize = 56;

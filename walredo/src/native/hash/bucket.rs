@@ -9,7 +9,7 @@ use crate::native::fault::Fault;
 use crate::native::index_tuple::index_tuple_size;
 use crate::native::page::{PageView, Place, max_align};
 use crate::native::scratch::Scratch;
-use crate::native::step::Target;
+use crate::native::target::Target;
 
 /// `hash_xlog_insert`: `xl_hash_insert` is the tuple's number, the block's data are the tuple.
 pub(super) fn insert(target: &Target<'_, '_>, page: &mut PageView<'_>) -> Result<(), Fault> {

@@ -4,7 +4,7 @@ use super::opaque::{META, Opaque, SPECIAL, init_alone};
 use crate::native::cursor::Cursor;
 use crate::native::fault::Fault;
 use crate::native::page::{HEADER, PageView};
-use crate::native::step::Target;
+use crate::native::target::Target;
 
 // Where the fields are on the page.
 const MAGIC: usize = HEADER;

@@ -21,7 +21,7 @@ mod tests;
 use super::fault::Fault;
 use super::page::PageView;
 use super::scratch::Scratch;
-use super::step::{Outcome, Target};
+use super::target::{Outcome, Target};
 use opaque::{NEEDS_SPLIT_CLEANUP, Opaque};
 
 const INIT_META_PAGE: u8 = 0x00;

@@ -6,7 +6,7 @@ use super::opaque::{BUCKET, NO_BLOCK, OVERFLOW, Opaque, UNUSED, init, init_alone
 use super::{bitmap, bucket, meta};
 use crate::native::fault::Fault;
 use crate::native::page::PageView;
-use crate::native::step::{Outcome, Target};
+use crate::native::target::{Outcome, Target};
 
 /// `xl_hash_add_ovfl_page`.
 struct Added {
@@ -30,13 +30,13 @@ pub(super) fn new_page(target: &Target<'_, '_>, page: &mut PageView<'_>) -> Resu
     let mut data = target.data();
     let bucket = data.u32()?;
     data.end()?;
-    let previous = target.other_block(1)?.block;
+    let previous = target.other_block(1)?;
     init(page, Opaque { previous, next: NO_BLOCK, bucket, flags: OVERFLOW })
 }
 
 /// `hash_xlog_add_ovfl_page` for the page before the new one.
 pub(super) fn link_to_new(target: &Target<'_, '_>, page: &mut PageView<'_>) -> Result<(), Fault> {
-    set_next(page, target.other_block(0)?.block)
+    set_next(page, target.other_block(0)?)
 }
 
 /// `hash_xlog_add_ovfl_page` for a bitmap that is needed for more pages.
@@ -55,7 +55,7 @@ pub(super) fn add_to_meta(target: &Target<'_, '_>, page: &mut PageView<'_>) -> R
     match target.find_block(3) {
         None => Ok(()),
         Some(bitmap) => {
-            meta::add_bitmap(page, bitmap.block)?;
+            meta::add_bitmap(page, bitmap)?;
             meta::add_spares(page, 1)
         }
     }

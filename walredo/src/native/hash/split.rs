@@ -4,7 +4,7 @@ use super::meta;
 use super::opaque::{BUCKET, NO_BLOCK, Opaque, init};
 use crate::native::fault::Fault;
 use crate::native::page::PageView;
-use crate::native::step::Target;
+use crate::native::target::Target;
 
 /// `XLH_SPLIT_META_UPDATE_MASKS`.
 const UPDATE_MASKS: u8 = 1 << 0;

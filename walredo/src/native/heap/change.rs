@@ -3,7 +3,7 @@
 use super::tuple::{Tuple, set_prunable};
 use crate::native::fault::Fault;
 use crate::native::page::PageView;
-use crate::native::step::Target;
+use crate::native::target::Target;
 
 const DELETE_ALL_VISIBLE_CLEARED: u8 = 1 << 0;
 /// The tuple was inserted speculatively and is taken back.

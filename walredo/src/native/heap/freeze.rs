@@ -4,7 +4,7 @@ use super::tuple::Tuple;
 use crate::native::cursor::Cursor;
 use crate::native::fault::Fault;
 use crate::native::page::PageView;
-use crate::native::step::Target;
+use crate::native::target::Target;
 
 /// `frzflags`.
 const FREEZE_XVAC: u8 = 0x02;

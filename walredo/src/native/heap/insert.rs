@@ -5,7 +5,7 @@ use super::tuple::{StoredHeader, TUPLE_HEADER, Tuple};
 use crate::native::cursor::Cursor;
 use crate::native::fault::Fault;
 use crate::native::page::{PageView, Place, Slot};
-use crate::native::step::Target;
+use crate::native::target::Target;
 
 /// `MaxHeapTuplesPerPage`.
 const MAX_TUPLES: u16 = 291;
@@ -25,9 +25,9 @@ pub(super) fn insert(target: &Target<'_, '_>, page: &mut PageView<'_>) -> Result
     let stored = StoredHeader::read(&mut data)?;
     let body = data.rest();
     let slot = reserve(page, number, body.len())?;
-    let bytes = &mut page.bytes_mut()[slot.start..][..TUPLE_HEADER + body.len()];
-    bytes[TUPLE_HEADER..].copy_from_slice(body);
-    Tuple::write_header(bytes, stored, target.record.xid, 0, (target.block_number(), number));
+    let (header, rest) = slot.tuple(page, body.len());
+    rest.copy_from_slice(body);
+    Tuple::write_header(header, stored, target.record.xid, 0, (target.block_number(), number));
     if flags & ALL_VISIBLE_CLEARED != 0 {
         page.set_all_visible(false);
     }
@@ -59,9 +59,9 @@ pub(super) fn multi_insert(target: &Target<'_, '_>, page: &mut PageView<'_>) -> 
         let stored = StoredHeader::read(&mut data)?;
         let body = data.bytes(length)?;
         let slot = reserve(page, number, length)?;
-        let bytes = &mut page.bytes_mut()[slot.start..][..TUPLE_HEADER + length];
-        bytes[TUPLE_HEADER..].copy_from_slice(body);
-        Tuple::write_header(bytes, stored, target.record.xid, 0, (target.block_number(), number));
+        let (header, rest) = slot.tuple(page, length);
+        rest.copy_from_slice(body);
+        Tuple::write_header(header, stored, target.record.xid, 0, (target.block_number(), number));
     }
     data.end()?;
     if flags & ALL_VISIBLE_CLEARED != 0 {
@@ -82,6 +82,18 @@ pub(super) fn reserve(page: &mut PageView<'_>, number: u16, body: usize) -> Resu
         // PageAddItem would choose a number by itself, which the tuple's t_ctid would not know.
         0 => Err(Fault::Value { what: "tuple number", value: 0 }),
         _ => page.reserve_item(TUPLE_HEADER + body, Place::Free(number)),
+    }
+}
+
+impl Slot {
+    /// What [`reserve`] made room for: a tuple's fixed header, and `body` bytes behind it.
+    pub(super) fn tuple<'p>(
+        self,
+        page: &'p mut PageView<'_>,
+        body: usize,
+    ) -> (&'p mut [u8; TUPLE_HEADER], &'p mut [u8]) {
+        let bytes = &mut page.bytes_mut()[self.start..][..TUPLE_HEADER + body];
+        bytes.split_first_chunk_mut().expect("it is as long as a header and the body")
     }
 }
 

@@ -12,7 +12,7 @@ use pgdata::{Fork, PgVersion};
 use super::fault::Fault;
 use super::page::PageView;
 use super::scratch::Scratch;
-use super::step::{Outcome, Target};
+use super::target::{Outcome, Target};
 
 /// The operation, without the bit that says that the page is initialised.
 const OPERATION_MASK: u8 = 0x70;

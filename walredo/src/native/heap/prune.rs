@@ -6,7 +6,7 @@ use crate::native::cursor::U16s;
 use crate::native::fault::Fault;
 use crate::native::page::{ItemId, PageView};
 use crate::native::scratch::Scratch;
-use crate::native::step::Target;
+use crate::native::target::Target;
 
 /// Flags of `xl_heap_prune` since 17: `XLHP_*`. The rest of them concern hot standbys.
 const CLEANUP_LOCK: u8 = 1 << 2;

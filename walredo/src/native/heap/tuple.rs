@@ -40,9 +40,10 @@ const INFOBIT_KEYS_UPDATED: u8 = 0x10;
 /// The block and offset that say that a tuple went to another partition (`ItemPointerSetMovedPartitions`).
 const MOVED_PARTITIONS: (u32, u16) = (u32::MAX, 0xFFFD);
 
-/// A tuple on a page: its item, at least as long as a header.
+/// A tuple on a page: its item, cut behind the fixed header.
 pub(super) struct Tuple<'p> {
-    bytes: &'p mut [u8],
+    header: &'p mut [u8; TUPLE_HEADER],
+    rest: &'p mut [u8],
 }
 
 /// What a record keeps of a new tuple's header (`xl_heap_header`).
@@ -56,26 +57,23 @@ pub(super) struct StoredHeader {
 impl<'p> Tuple<'p> {
     /// The tuple that a normal line pointer leads to.
     pub(super) fn at(page: &'p mut PageView<'_>, number: u16) -> Result<Tuple<'p>, Fault> {
-        let id = page.item_id(number)?;
-        if !id.is_normal() {
-            return Err(Fault::NotNormal { number, flags: id.flags() as u8 });
+        let item = page.normal_item_mut(number)?;
+        let length = item.len();
+        match item.split_first_chunk_mut() {
+            Some((header, rest)) => Ok(Tuple { header, rest }),
+            None => Err(Fault::PageValue { what: "tuple length", value: length as u64 }),
         }
-        let bytes = page.item_mut(number)?;
-        if bytes.len() < TUPLE_HEADER {
-            return Err(Fault::PageValue { what: "tuple length", value: bytes.len() as u64 });
-        }
-        Ok(Tuple { bytes })
     }
 
     /// Writes a new tuple's whole header.
     pub(super) fn write_header(
-        bytes: &'p mut [u8],
+        header: &mut [u8; TUPLE_HEADER],
         stored: StoredHeader,
         xmin: u32,
         xmax: u32,
         ctid: (u32, u16),
-    ) -> Tuple<'p> {
-        let mut tuple = Tuple { bytes };
+    ) {
+        let mut tuple = Tuple { header, rest: &mut [] };
         tuple.put_u32(XMIN, xmin);
         tuple.set_xmax(xmax);
         tuple.put_u32(FIELD3, 0);
@@ -83,18 +81,18 @@ impl<'p> Tuple<'p> {
         tuple.put_u16(INFOMASK2, stored.infomask2);
         // HeapTupleHeaderSetCmin: the command id is the first, no combination.
         tuple.put_u16(INFOMASK, stored.infomask & !COMBOCID);
-        tuple.bytes[HOFF] = stored.hoff;
-        tuple
+        tuple.header[HOFF] = stored.hoff;
     }
 
     pub(super) fn hoff(&self) -> usize {
-        usize::from(self.bytes[HOFF])
+        usize::from(self.header[HOFF])
     }
 
     /// The user data: what lies behind the header and the bitmap of nulls.
     pub(super) fn data_mut(&mut self) -> Result<&mut [u8], Fault> {
         let hoff = self.hoff();
-        self.bytes.get_mut(hoff..).ok_or(Fault::PageValue { what: "tuple's t_hoff", value: hoff as u64 })
+        let data = hoff.checked_sub(TUPLE_HEADER).and_then(|from| self.rest.get_mut(from..));
+        data.ok_or(Fault::PageValue { what: "tuple's t_hoff", value: hoff as u64 })
     }
 
     pub(super) fn set_xmin(&mut self, xid: u32) {
@@ -162,15 +160,15 @@ impl<'p> Tuple<'p> {
     }
 
     fn u16(&self, at: usize) -> u16 {
-        u16::from_le_bytes([self.bytes[at], self.bytes[at + 1]])
+        u16::from_le_bytes([self.header[at], self.header[at + 1]])
     }
 
     fn put_u16(&mut self, at: usize, value: u16) {
-        self.bytes[at..at + 2].copy_from_slice(&value.to_le_bytes());
+        self.header[at..at + 2].copy_from_slice(&value.to_le_bytes());
     }
 
     fn put_u32(&mut self, at: usize, value: u32) {
-        self.bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+        self.header[at..at + 4].copy_from_slice(&value.to_le_bytes());
     }
 }
 

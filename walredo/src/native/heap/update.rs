@@ -6,7 +6,7 @@ use super::tuple::{StoredHeader, TUPLE_HEADER, Tuple, set_prunable};
 use crate::native::cursor::Cursor;
 use crate::native::fault::Fault;
 use crate::native::page::PageView;
-use crate::native::step::Target;
+use crate::native::target::Target;
 
 /// Block ids: `HEAP_UPDATE_BLKREF_HEAP_*`.
 const NEW_BLOCK: u8 = 0;
@@ -52,7 +52,7 @@ pub(super) fn update(target: &Target<'_, '_>, page: &mut PageView<'_>, hot: bool
 
 impl Update {
     fn old_version(&self, target: &Target<'_, '_>, page: &mut PageView<'_>, hot: bool) -> Result<(), Fault> {
-        let new_block = target.other_block(NEW_BLOCK)?.block;
+        let new_block = target.other_block(NEW_BLOCK)?;
         let mut tuple = Tuple::at(page, self.old_number)?;
         tuple.set_infobits(self.old_infobits);
         tuple.set_hot_updated(hot);
@@ -87,11 +87,11 @@ impl Update {
         if prefix > 0 || suffix > 0 {
             self.copy_from_old(page, slot.start, &body)?;
         }
-        let bytes = &mut page.bytes_mut()[slot.start..][..TUPLE_HEADER + body.length()];
-        bytes[TUPLE_HEADER..][..body.before.len()].copy_from_slice(body.before);
-        bytes[TUPLE_HEADER + body.before.len() + prefix..][..body.after.len()].copy_from_slice(body.after);
+        let (header, rest) = slot.tuple(page, body.length());
+        rest[..body.before.len()].copy_from_slice(body.before);
+        rest[body.before.len() + prefix..][..body.after.len()].copy_from_slice(body.after);
         let ctid = (target.block_number(), self.new_number);
-        Tuple::write_header(bytes, stored, target.record.xid, self.new_xmax, ctid);
+        Tuple::write_header(header, stored, target.record.xid, self.new_xmax, ctid);
         if self.flags & NEW_ALL_VISIBLE_CLEARED != 0 {
             page.set_all_visible(false);
         }

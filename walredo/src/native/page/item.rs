@@ -126,9 +126,22 @@ impl PageView<'_> {
         Ok(&mut self.bytes_mut()[from..to])
     }
 
+    /// The item that a normal line pointer leads to.
+    pub(crate) fn normal_item_mut(&mut self, number: u16) -> Result<&mut [u8], Fault> {
+        let id = self.item_id(number)?;
+        if !id.is_normal() {
+            return Err(Fault::NotNormal { number, flags: id.flags() as u8 });
+        }
+        let (from, to) = self.range_of(number, id)?;
+        Ok(&mut self.bytes_mut()[from..to])
+    }
+
     /// Where an item begins and ends.
     pub(crate) fn item_range(&self, number: u16) -> Result<(usize, usize), Fault> {
-        let id = self.item_id(number)?;
+        self.range_of(number, self.item_id(number)?)
+    }
+
+    fn range_of(&self, number: u16, id: ItemId) -> Result<(usize, usize), Fault> {
         let bounds = self.bounds()?;
         let (from, to) = (id.offset(), id.offset() + id.length());
         if !id.has_storage() || from < bounds.upper || to > bounds.special {

@@ -5,7 +5,7 @@ use super::opaque::init;
 use super::tuple::{Tid, add_or_replace, replace, replace_by_redirection, set_downlink};
 use crate::native::fault::Fault;
 use crate::native::page::PageView;
-use crate::native::step::Target;
+use crate::native::target::Target;
 
 /// `spgxlogAddNode`: the numbers of the old tuple and of the new one; whether the page is new; which block the parent is on; the parent's number
 /// and node; the origin; and the tuple with one node more. Block 0 is where it was, block 1 where it goes if it does not fit there any more, block
@@ -21,7 +21,7 @@ pub(super) fn add_node(target: &Target<'_, '_>, page: &mut PageView<'_>, id: u8)
     let Some(moved) = target.find_block(1) else {
         return if id == 0 { replace(page, tuple, old) } else { target.unknown_block() };
     };
-    let to = Tid { block: moved.block, number: new };
+    let to = Tid { block: moved, number: new };
     match id {
         0 => replace_by_redirection(page, old, to, origin)?,
         1 => {

@@ -6,7 +6,7 @@ use super::tuple::{Remains, Tid, add_or_replace, make_dead, replace, set_downlin
 use crate::native::fault::Fault;
 use crate::native::page::PageView;
 use crate::native::scratch::Scratch;
-use crate::native::step::Target;
+use crate::native::target::Target;
 
 /// `spgxlogAddLeaf`: whether the page is new, and for nulls; the numbers of the tuple, of its chain's head and of the parent; the parent's node;
 /// and the tuple. Block 0 is the leaf page, block 1 the parent's.
@@ -27,7 +27,7 @@ pub(super) fn add(target: &Target<'_, '_>, page: &mut PageView<'_>, id: u8) -> R
             add_or_replace(page, tuple, number)?;
             if head != 0 { set_next(page, head, number) } else { Ok(()) }
         }
-        1 => set_downlink(page, parent, node, Tid { block: target.other_block(0)?.block, number }),
+        1 => set_downlink(page, parent, node, Tid { block: target.other_block(0)?, number }),
         _ => target.unknown_block(),
     }
 }
@@ -51,7 +51,7 @@ pub(super) fn move_chain(
     let gone = main.u16s(moved)?;
     // The new tuple moves with them; a dead one stays where it was.
     let come = main.u16s(if replaces_dead { 1 } else { moved + 1 })?;
-    let head = Tid { block: target.other_block(1)?.block, number: come.iter().last().unwrap_or(0) };
+    let head = Tid { block: target.other_block(1)?, number: come.iter().last().unwrap_or(0) };
     match id {
         0 => make_dead(page, gone, Remains::of_chain(head, origin), scratch),
         1 => {

@@ -11,7 +11,7 @@ use super::cursor::Cursor;
 use super::fault::Fault;
 use super::page::PageView;
 use super::scratch::Scratch;
-use super::step::{Outcome, Target};
+use super::target::{Outcome, Target};
 
 const ADD_LEAF: u8 = 0x10;
 const MOVE_LEAFS: u8 = 0x20;

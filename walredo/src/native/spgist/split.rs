@@ -7,7 +7,7 @@ use crate::native::cursor::{Cursor, U16s};
 use crate::native::fault::Fault;
 use crate::native::page::PageView;
 use crate::native::scratch::Scratch;
-use crate::native::step::Target;
+use crate::native::target::Target;
 
 /// The blocks of the record.
 const SOURCE: u8 = 0;
@@ -88,7 +88,7 @@ pub(super) fn pick_split(
     id: u8,
 ) -> Result<(), Fault> {
     let split = PickSplit::of(target)?;
-    let inner = Tid { block: target.other_block(INNER)?.block, number: split.inner_number };
+    let inner = Tid { block: target.other_block(INNER)?, number: split.inner_number };
     match id {
         SOURCE => {
             match split.init_source {

@@ -8,7 +8,7 @@ use super::tuple::{Remains, State, forget_redirection, make_dead, set_next};
 use crate::native::fault::Fault;
 use crate::native::page::PageView;
 use crate::native::scratch::Scratch;
-use crate::native::step::Target;
+use crate::native::target::Target;
 
 /// `spgxlogVacuumLeaf`: how many tuples become dead, how many become placeholders, how many move, how many chains change; the origin; and lists
 /// of numbers: dead, placeholders, moved from, moved to, chained from, chained to.
