@@ -1,7 +1,10 @@
 //! The native engine before two judges, record by record: the page must equal the image that the primary put into the WAL under
 //! `wal_consistency_checking = all`, after the resource manager's own `rm_mask`; and the page that the stock server's redo makes of the same
-//! base and record, byte for byte, unmasked. Pages of visibility maps are compared with the images alone, their bits too, which `rm_mask` would hide;
-//! pages of SLRUs have no images, and are left to the standby oracle. See `support/judge.rs`.
+//! base and record, byte for byte, unmasked. So the stock server's redo is held against the images as well. Pages of visibility maps too; of
+//! those the bits are compared that `rm_mask` would hide. Pages of SLRUs have no images and are no work of a redo process, nor is what
+//! truncation leaves of a map: these are left to the standby oracle. See `support/judge.rs`.
+//!
+//! The judge is on trial too: of every hundred changes one is left out, and each of these must be noticed.
 //!
 //! To work on one resource manager: `WALREDO_RECORDINGS=/some/dir cargo test -p walredo --test native -- --nocapture` keeps the WAL in
 //! that directory (see `support/recording.rs`), and `WALREDO_RMGR=Btree` shows that one's differences alone.
@@ -113,6 +116,11 @@ fn records_of_15() {
 #[test]
 fn records_of_15_with_checksums() {
     judge(PgVersion::V15, "checksums", &["-k"], "wal_compression = lz4");
+}
+
+#[test]
+fn records_of_15_with_hints_logged() {
+    judge(PgVersion::V15, "hints", &[], "wal_log_hints = on\nwal_level = logical");
 }
 
 #[test]

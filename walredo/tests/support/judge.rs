@@ -10,7 +10,7 @@ use pgdata::{
     Change, ClusterState, ControlFile, DbTag, Fork, Lsn, Object, PAGE_SIZE, Page, PageKey, PgVersion, RelTag,
     page_is_new,
 };
-use wal_decoder::rmgr::{RM_GIST_ID, rmgr_name};
+use wal_decoder::rmgr::{RM_GIST_ID, RM_SMGR_ID, rmgr_name};
 use wal_decoder::{Interpreter, Record, VmEdit};
 use walredo::{MaskRequest, NativeRedo, PostgresRedo, Redo, RedoError, RedoRecord, RedoRequest, record_type};
 
@@ -18,7 +18,7 @@ use super::recording::Recording;
 
 /// Where the bits of a visibility map page begin.
 const VM_MAP: usize = 24;
-/// Every so many records one is left out, to see that the judge notices.
+/// For every so many changes of a page the judge gets one page more, without the change, to see that it notices.
 const CONTROL: u64 = 100;
 /// The record that another version's server cannot judge: 18 wants invalidation messages in it.
 const NOT_FOREIGN: &str = "INPLACE";
@@ -41,12 +41,16 @@ struct Row {
     differing: u64,
     /// Left to an engine behind.
     passed_on: u64,
-    /// Left out on purpose, and how many of these the comparison noticed.
+    /// Left out on purpose, and how many of these a comparison noticed.
     dropped: u64,
     noticed: u64,
+    /// Of those left out: with an image to compare with, and other than that after masking.
+    dropped_with_image: u64,
+    noticed_by_image: u64,
 }
 
 /// A page that the native engine made of one record.
+#[derive(Clone)]
 struct Made {
     key: PageKey,
     lsn: Lsn,
@@ -60,25 +64,14 @@ struct Made {
     image: Option<Box<Page>>,
     /// Whether the stock server can make it of this record.
     by_stock: bool,
-    /// Whether it is to be seen that the judge notices the record's absence.
-    control: bool,
+    /// Whether the record was left out: `ours` is the page before it, and a comparison is to find that.
+    dropped: bool,
 }
 
-/// Two pages to compare after masking.
+/// Our page and the primary's, to compare after masking.
 struct Pair {
     of: usize,
-    what: Compared,
     pages: [Box<Page>; 2],
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Compared {
-    /// Ours and the primary's.
-    Image,
-    /// The page before the record and after it.
-    Change,
-    /// The page before the record and the primary's after it.
-    Without,
 }
 
 pub struct Judge<'r> {
@@ -96,7 +89,8 @@ pub struct Judge<'r> {
     made: Vec<Made>,
     table: BTreeMap<(u8, &'static str), Row>,
     differences: Vec<String>,
-    calls: u64,
+    /// Changes of pages so far, of which some are left out.
+    changes: u64,
 }
 
 impl<'r> Judge<'r> {
@@ -117,7 +111,7 @@ impl<'r> Judge<'r> {
             made: Vec::new(),
             table: BTreeMap::new(),
             differences: Vec::new(),
-            calls: 0,
+            changes: 0,
         }
     }
 
@@ -184,7 +178,6 @@ impl<'r> Judge<'r> {
         let request = RedoRequest { version: self.version, key, has_base, records: std::slice::from_ref(&raw) };
         let made = self.native.redo(&request, &mut ours);
         let name = record_type(self.version, record.rmid, record.info);
-        self.calls += 1;
         let row = self.table.entry((record.rmid, name)).or_default();
         row.calls += 1;
         if let Err(error) = made {
@@ -201,10 +194,8 @@ impl<'r> Judge<'r> {
             self.pages.insert(key, theirs);
             return;
         }
-        // The stock server's redo of one record knows neither truncation nor where a page is wanted but not referred to.
-        let is_map = matches!(key.object, Object::Relation(rel) if rel.fork == Fork::Vm);
         self.pages.insert(key, ours.clone());
-        self.made.push(Made {
+        let made = Made {
             key,
             lsn: record.lsn,
             rmid: record.rmid,
@@ -214,9 +205,18 @@ impl<'r> Judge<'r> {
             before,
             ours,
             image: image_of(key, record),
-            by_stock: !is_map && (self.judge == self.version || name != NOT_FOREIGN),
-            control: self.calls.is_multiple_of(CONTROL) && !is_map,
-        });
+            // What truncation leaves of a map is no work of the stock server's redo process, which makes no files shorter.
+            by_stock: record.rmid != RM_SMGR_ID && (self.judge == self.version || name != NOT_FOREIGN),
+            dropped: false,
+        };
+        // What changes nothing may be missing, and resource managers mask no pages of zeros.
+        if made.ours != made.before && !page_is_new(&made.before) && (made.by_stock || made.image.is_some()) {
+            self.changes += 1;
+            if self.changes.is_multiple_of(CONTROL) {
+                self.made.push(Made { ours: made.before.clone(), dropped: true, ..made.clone() });
+            }
+        }
+        self.made.push(made);
     }
 
     fn difference(&mut self, rmid: u8, name: &str, lsn: Lsn, what: String) {
@@ -228,8 +228,27 @@ impl<'r> Judge<'r> {
 
     fn judge_made(&mut self) {
         let made = std::mem::take(&mut self.made);
-        self.compare_with_stock(&made);
-        let mut pairs = self.pairs(&made);
+        let mut noticed = vec![false; made.len()];
+        self.compare_with_stock(&made, &mut noticed);
+        self.compare_with_images(&made, &mut noticed);
+        for (made, noticed) in made.iter().zip(noticed).filter(|(made, _)| made.dropped) {
+            let row = self.row(made);
+            row.dropped += 1;
+            row.noticed += u64::from(noticed);
+            if !noticed {
+                self.difference(
+                    made.rmid,
+                    made.name,
+                    made.lsn,
+                    format!("{}: nobody noticed that it was left out", made.key),
+                );
+            }
+        }
+    }
+
+    /// The primary's pages are the same after masking.
+    fn compare_with_images(&mut self, made: &[Made], noticed: &mut [bool]) {
+        let mut pairs = self.pairs(made, noticed);
         let mut masks: Vec<_> = pairs
             .iter_mut()
             .map(|pair| {
@@ -239,32 +258,18 @@ impl<'r> Judge<'r> {
             .collect();
         self.stock.mask_batch(&mut masks).unwrap();
         drop(masks);
-        let mut changed = false;
-        for Pair { of, what, pages: [first, second] } in &pairs {
-            let at = first_difference(first, second);
-            match what {
-                Compared::Image => {
-                    if is_postgres_own(&made[*of], first, second) {
-                        self.row(&made[*of]).own += 1;
-                    } else if let Some(at) = at {
-                        self.mismatch(&made[*of], describe(first, second, at));
-                    }
-                }
-                Compared::Change => changed = at.is_some(),
-                // What does not show in a masked page, as a confirmation or a second lock, cannot be noticed.
-                Compared::Without if changed => {
-                    let row = self.row(&made[*of]);
-                    row.dropped += 1;
-                    row.noticed += u64::from(at.is_some());
-                }
-                Compared::Without => {}
+        for Pair { of, pages: [ours, theirs] } in &pairs {
+            if is_postgres_own(&made[*of], ours, theirs) {
+                self.row(&made[*of]).own += 1;
+            } else if let Some(at) = first_difference(ours, theirs) {
+                self.mismatch(&made[*of], describe(ours, theirs, at), &mut noticed[*of]);
             }
         }
     }
 
     /// The stock server makes the same pages of the same bases and records.
-    fn compare_with_stock(&mut self, made: &[Made]) {
-        let judged: Vec<_> = made.iter().filter(|made| made.by_stock).collect();
+    fn compare_with_stock(&mut self, made: &[Made], noticed: &mut [bool]) {
+        let (judged, noticed): (Vec<_>, Vec<_>) = made.iter().zip(noticed).filter(|(made, _)| made.by_stock).unzip();
         let mut pages: Vec<Page> = judged.iter().map(|made| *made.before).collect();
         let records: Vec<_> = judged.iter().map(|made| [RedoRecord { lsn: made.lsn, bytes: &made.record }]).collect();
         let requests: Vec<_> = judged
@@ -275,8 +280,12 @@ impl<'r> Judge<'r> {
         for result in self.stock.redo_batch(&requests, &mut pages) {
             result.unwrap_or_else(|error| panic!("{error}"));
         }
-        for (made, theirs) in judged.iter().zip(&pages) {
+        for ((made, noticed), theirs) in judged.iter().zip(noticed).zip(&pages) {
             let Some(at) = first_difference(&made.ours, theirs) else { continue };
+            if made.dropped {
+                *noticed = true;
+                continue;
+            }
             self.row(made).differing += 1;
             let what = format!("{}: {}; the stock server's page", made.key, describe(&made.ours, theirs, at));
             self.difference(made.rmid, made.name, made.lsn, what);
@@ -288,31 +297,29 @@ impl<'r> Judge<'r> {
     }
 
     /// What has to be masked before it can be compared. Pages that are equal as they are need no masking.
-    fn pairs(&mut self, made: &[Made]) -> Vec<Pair> {
+    fn pairs(&mut self, made: &[Made], noticed: &mut [bool]) -> Vec<Pair> {
         let mut pairs = Vec::new();
-        for (of, page) in made.iter().enumerate() {
-            let Some(image) = &page.image else { continue };
-            let mut pair = |what, first: &Page, second: &Page| {
-                pairs.push(Pair { of, what, pages: [Box::new(*first), Box::new(*second)] });
-            };
-            self.row(page).compared += 1;
-            if page.ours != *image {
-                pair(Compared::Image, &page.ours, image);
-            }
-            if page.control && !page_is_new(&page.before) && !page_is_new(&page.ours) {
-                pair(Compared::Change, &page.before, &page.ours);
-                pair(Compared::Without, &page.before, image);
-            }
+        for (of, made) in made.iter().enumerate() {
+            let Some(image) = &made.image else { continue };
+            let row = self.row(made);
+            *(if made.dropped { &mut row.dropped_with_image } else { &mut row.compared }) += 1;
             // Resource managers mask the whole map away, as the unused space of a page.
-            let is_map = matches!(page.key.object, Object::Relation(rel) if rel.fork == Fork::Vm);
-            if is_map && page.ours[VM_MAP..] != image[VM_MAP..] {
-                self.mismatch(page, "the maps differ".to_owned());
+            let is_map = matches!(made.key.object, Object::Relation(rel) if rel.fork == Fork::Vm);
+            if is_map && made.ours[VM_MAP..] != image[VM_MAP..] {
+                self.mismatch(made, "the maps differ".to_owned(), &mut noticed[of]);
+            } else if made.ours != *image {
+                pairs.push(Pair { of, pages: [made.ours.clone(), image.clone()] });
             }
         }
         pairs
     }
 
-    fn mismatch(&mut self, made: &Made, what: String) {
+    fn mismatch(&mut self, made: &Made, what: String, noticed: &mut bool) {
+        if made.dropped {
+            *noticed = true;
+            self.row(made).noticed_by_image += 1;
+            return;
+        }
         self.row(made).mismatched += 1;
         self.difference(made.rmid, made.name, made.lsn, format!("{}: {what}; the primary's page", made.key));
     }
@@ -337,11 +344,18 @@ impl<'r> Judge<'r> {
         let wrong = sum(|row| row.mismatched + row.differing);
         assert!(wrong == 0, "{wrong} pages differ:\n{shown}");
         assert_eq!(sum(|row| row.passed_on), 0, "records were left to another engine");
+        assert_eq!(self.stock.stats().starts, 1, "a record made the stock server's redo process fail");
         let missing: Vec<_> =
             expected.iter().filter(|of| self.table.get(*of).is_none_or(|row| row.calls == 0)).collect();
         assert!(missing.is_empty(), "there was no record of {missing:?}");
         let (dropped, noticed) = (sum(|row| row.dropped), sum(|row| row.noticed));
-        assert!(dropped > 0 && noticed == dropped, "{noticed} of {dropped} records left out were noticed");
+        let (with_image, by_image) = (sum(|row| row.dropped_with_image), sum(|row| row.noticed_by_image));
+        println!(
+            "Control: {noticed} of {dropped} changes left out were noticed, by the image alone {by_image} of {with_image} that have one"
+        );
+        assert!(dropped > 0 && noticed == dropped, "{noticed} of {dropped} changes left out were noticed:\n{shown}");
+        // What masking hides, such as a mark that all is visible, an image alone does not show.
+        assert!(by_image * 2 > with_image, "images alone show too little");
     }
 
     fn text(&self) -> String {

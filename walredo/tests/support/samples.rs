@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 
 use super::recording::Recording;
-use pgdata::{Fork, Lsn, Object, PAGE_SIZE, Page, PageKey, PgVersion, page_lsn};
-use wal_decoder::Record;
+use pgdata::{
+    Change, ClusterState, ControlFile, Fork, Lsn, Object, PAGE_SIZE, Page, PageKey, PgVersion, SlruKind, page_lsn,
+};
 use wal_decoder::rmgr::rmgr_name;
+use wal_decoder::{Interpreter, Record};
 use walredo::{NativeRedo, PostgresRedo, Redo, RedoRecord, RedoRequest, record_type};
 
 /// Samples of a type of record and a part in it.
@@ -14,8 +16,28 @@ const EACH: usize = 4;
 /// How often each sample is damaged.
 const MUTATIONS: u64 = 300;
 
-/// What makes a kind of sample: the resource manager, the operation, the block's id in the record.
-type Kind = (u8, &'static str, u8);
+/// What makes a kind of sample: the resource manager, the operation, the page's part in the record.
+type Kind = (u8, &'static str, Part);
+
+/// What a page is to a record.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    /// The block with this id.
+    Block(u8),
+    /// A page of a visibility map that the record does not refer to.
+    Map,
+    Slru(SlruKind),
+}
+
+impl std::fmt::Display for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Part::Block(id) => write!(f, "block {id}"),
+            Part::Map => f.write_str("visibility map"),
+            Part::Slru(kind) => write!(f, "{kind:?}"),
+        }
+    }
+}
 
 pub struct Samples {
     version: PgVersion,
@@ -24,6 +46,8 @@ pub struct Samples {
 
 pub struct Sample {
     pub key: PageKey,
+    /// Which of the [`pages`] of its record it is.
+    index: usize,
     pub base: Option<Box<Page>>,
     pub bytes: Vec<u8>,
 }
@@ -43,17 +67,17 @@ impl Samples {
     /// Samples of all kinds that a recording has, of those records that the native engine can apply.
     pub fn of(recording: &Recording) -> Samples {
         let mut samples = Samples { version: recording.version, kinds: BTreeMap::new() };
-        let mut pages = HashMap::new();
+        let mut made = HashMap::new();
         let engine = NativeRedo::new(false, None::<PostgresRedo>);
+        let mut interpreter = interpreter(recording.version);
         recording.replay(|record, raw| {
-            for block in &record.blocks {
-                let key = PageKey::relation(block.rel, block.block);
-                let base: Option<Box<Page>> = pages.remove(&key);
-                samples.take(record, key, base.as_deref(), &raw);
+            for (index, key) in pages(record, &mut interpreter).into_iter().enumerate() {
+                let base = made.remove(&key).or_else(|| first_page(key));
+                samples.take(record, index, key, base.as_deref(), &raw);
                 let request = RedoRequest { version: record.version, key, has_base: base.is_some(), records: &[raw] };
                 let mut page = base.unwrap_or_else(|| Box::new([0; PAGE_SIZE]));
                 if engine.redo(&request, &mut page).is_ok() {
-                    pages.insert(key, page);
+                    made.insert(key, page);
                 }
             }
         });
@@ -61,23 +85,25 @@ impl Samples {
     }
 
     /// Keeps the record if there are few of its kind. Images are left out: they make pages without redo.
-    fn take(&mut self, record: &Record<'_>, key: PageKey, base: Option<&Page>, raw: &RedoRecord<'_>) {
-        let is_map = matches!(key.object, Object::Relation(rel) if rel.fork == Fork::Vm);
-        let block = record.blocks.iter().find(|block| PageKey::relation(block.rel, block.block) == key);
-        let Some(block) = block.filter(|block| !is_map && block.image.is_none_or(|image| !image.apply)) else {
-            return;
+    fn take(&mut self, record: &Record<'_>, index: usize, key: PageKey, base: Option<&Page>, raw: &RedoRecord<'_>) {
+        let part = match (record.blocks.get(index), key.object) {
+            (Some(block), _) if block.image.is_some_and(|image| image.apply) => return,
+            (Some(block), _) => Part::Block(block.id),
+            (None, Object::Relation(_)) => Part::Map,
+            (None, Object::Slru(segment)) => Part::Slru(segment.kind),
         };
-        let kind = (record.rmid, record_type(record.version, record.rmid, record.info), block.id);
+        let kind = (record.rmid, record_type(record.version, record.rmid, record.info), part);
         let samples = self.kinds.entry(kind).or_default();
         if samples.len() < EACH {
-            samples.push(Sample { key, base: base.map(|page| Box::new(*page)), bytes: without_images(record, raw) });
+            let base = base.map(|page| Box::new(*page));
+            samples.push(Sample { key, index, base, bytes: without_images(record, raw) });
         }
     }
 
     /// One sample of each kind, with a name.
     pub fn firsts(&self) -> impl Iterator<Item = (String, &Sample)> {
-        self.kinds.iter().filter_map(|((rmid, name, id), samples)| {
-            Some((format!("{} {name} block {id}", rmgr_name(*rmid)), samples.first()?))
+        self.kinds.iter().filter_map(|((rmid, name, part), samples)| {
+            Some((format!("{} {name} {part}", rmgr_name(*rmid)), samples.first()?))
         })
     }
 
@@ -85,19 +111,13 @@ impl Samples {
     pub fn write_seeds(&self) {
         let Some(dir) = std::env::var_os("WALREDO_SEEDS") else { return };
         fs::create_dir_all(&dir).unwrap();
-        for ((rmid, name, id), samples) in &self.kinds {
+        for ((rmid, name, part), samples) in &self.kinds {
             for (number, sample) in samples.iter().enumerate() {
                 let base = sample.base.as_deref().map_or(&[][..], |page| page);
                 let has_base = if base.is_empty() { 0 } else { 4 };
                 let flags = (self.version.major() as u8 - 15) | has_base;
-                let index = Record::parse(self.version, Lsn(8), &sample.bytes)
-                    .unwrap()
-                    .blocks
-                    .iter()
-                    .position(|block| block.id == *id)
-                    .expect("it was found there");
-                let seed = [&[flags, index as u8], base, &sample.bytes].concat();
-                let file = format!("{}-{}-{name}-{id}-{number}", self.version, rmgr_name(*rmid));
+                let seed = [&[flags, sample.index as u8], base, &sample.bytes].concat();
+                let file = format!("{}-{}-{name}-{part}-{number}", self.version, rmgr_name(*rmid)).replace(' ', "-");
                 fs::write(std::path::Path::new(&dir).join(file), seed).unwrap();
             }
         }
@@ -135,6 +155,36 @@ impl Samples {
         };
         assert_eq!(make(0), make(0xFF), "{}", sample.key);
     }
+}
+
+/// What tells the pages of records that do not refer to them, while commit timestamps are kept.
+fn interpreter(version: PgVersion) -> Interpreter {
+    let control = ControlFile { track_commit_timestamp: true, ..ControlFile::initial(version, 42) };
+    Interpreter::new(version, ClusterState::new(control))
+}
+
+/// The pages of a record: those that it refers to, in its order, then those that it changes besides. `fuzz/fuzz_targets/native.rs` counts them
+/// alike.
+fn pages(record: &Record<'_>, interpreter: &mut Interpreter) -> Vec<PageKey> {
+    let mut keys: Vec<_> = record.blocks.iter().map(|block| PageKey::relation(block.rel, block.block)).collect();
+    let mut changes = Vec::new();
+    interpreter.changes(record, &mut changes).unwrap();
+    for change in changes {
+        match change {
+            Change::Page { key, .. } if !keys.contains(&key) => keys.push(key),
+            _ => {}
+        }
+    }
+    keys
+}
+
+/// Pages of SLRUs and visibility maps are there before anything is on them.
+fn first_page(key: PageKey) -> Option<Box<Page>> {
+    let is_there = match key.object {
+        Object::Slru(_) => true,
+        Object::Relation(rel) => rel.fork == Fork::Vm,
+    };
+    is_there.then(|| Box::new([0; PAGE_SIZE]))
 }
 
 /// The record as it would be without the images that are there for comparing, to leave more to damage.
