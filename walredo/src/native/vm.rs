@@ -12,8 +12,8 @@ use crate::RedoError;
 /// Applies one record to a page of a visibility map.
 pub(crate) fn apply(step: &Step<'_, '_>, page: &mut Page) -> Result<(), RedoError> {
     let Object::Relation(map) = step.key.object else { return Err(step.not_applicable()) };
-    let edits = VmEdit::of(step.record).map_err(|error| step.bad_record(error))?;
-    let edits: Vec<VmEdit> = edits.into_iter().filter(|edit| edit.page() == step.key).collect();
+    let mut edits = VmEdit::of(step.record).map_err(|error| step.bad_record(error))?;
+    edits.retain(|edit| edit.page() == step.key);
     let block = step.record.blocks.iter().find(|found| found.rel == map && found.block == step.key.block);
     match block {
         Some(block) => match block.image.filter(|image| image.apply) {

@@ -100,10 +100,10 @@ impl Samples {
         }
     }
 
-    /// One sample of each kind, with a name.
-    pub fn firsts(&self) -> impl Iterator<Item = (String, &Sample)> {
+    /// One sample of each kind, with the names of the resource manager, the operation and the part.
+    pub fn firsts(&self) -> impl Iterator<Item = ([String; 3], &Sample)> {
         self.kinds.iter().filter_map(|((rmid, name, part), samples)| {
-            Some((format!("{} {name} {part}", rmgr_name(*rmid)), samples.first()?))
+            Some(([rmgr_name(*rmid).into_owned(), (*name).to_owned(), part.to_string()], samples.first()?))
         })
     }
 

@@ -155,6 +155,11 @@ impl PageView<'_> {
         ItemId::from_bytes(self.array(HEADER + LINE_POINTER * (usize::from(number) - 1)))
     }
 
+    /// The first `count` line pointers; there are no fewer.
+    pub(super) fn lines_mut(&mut self, count: u16) -> &mut [[u8; LINE_POINTER]] {
+        self.bytes_mut()[HEADER..HEADER + LINE_POINTER * usize::from(count)].as_chunks_mut().0
+    }
+
     pub(super) fn put_line(&mut self, number: u16, id: ItemId) {
         let at = HEADER + LINE_POINTER * (usize::from(number) - 1);
         self.bytes_mut()[at..at + LINE_POINTER].copy_from_slice(&id.to_bytes());
