@@ -77,20 +77,19 @@ impl Trust {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<(), rustls::Error> {
-        if !self.roots.contains(certificate) {
-            // The name is compared only after the whole chain was found good.
-            match self.chain.verify_server_cert(certificate, intermediates, name, ocsp, now) {
-                Ok(_) => return Ok(()),
-                Err(rustls::Error::InvalidCertificate(
-                    CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-                )) if !self.check_name => return Ok(()),
-                Err(error) => return Err(error),
-            }
+        if self.roots.contains(certificate) {
+            return match self.check_name {
+                true => verify_server_name(&ParsedCertificate::try_from(certificate)?, name),
+                false => Ok(()),
+            };
         }
-        if self.check_name {
-            verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
+        // The name is compared only after the whole chain was found good.
+        match self.chain.verify_server_cert(certificate, intermediates, name, ocsp, now) {
+            Err(rustls::Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) if !self.check_name => Ok(()),
+            verified => verified.map(drop),
         }
-        Ok(())
     }
 }
 

@@ -1,8 +1,5 @@
 //! Backups of moments in the history of a server that never stopped: out of a repository, at LSNs in the middle of its work.
 
-#[path = "support/mod.rs"]
-mod support;
-
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,14 +9,15 @@ use integration_tests::{Cluster, ClusterOptions, current_lsn, in_scratch};
 use pgdata::Lsn;
 use pgdata::wal::SegmentSize;
 use repository::Timeline;
-use support::{TimelineAt, WithoutWal, check, follow, populate, start, waldump};
+
+use crate::support::{TimelineAt, WithoutWal, check, follow, populate, start, waldump};
 
 /// Starts a server from a backup at `lsn`.
 fn restore(cluster: &Cluster, timeline: &Arc<Timeline>, lsn: Lsn, with_wal: bool, dir: &Path) -> Result<Cluster> {
     let source = TimelineAt { timeline: Arc::clone(timeline), lsn };
     let source: Box<dyn DataSource> = if with_wal { Box::new(source) } else { Box::new(WithoutWal(source)) };
     let backup = Backup::new(&*source, &Options::default())?;
-    let mut restored = support::restore(cluster.install(), &backup, dir)?;
+    let mut restored = crate::support::restore(cluster.install(), &backup, dir)?;
     // In pages with headers alone, `pg_waldump` finds no first record from which to go on.
     if with_wal || SegmentSize::DEFAULT.offset_of(lsn) == 0 {
         let lines = waldump(&restored, &backup, SegmentSize::DEFAULT)?;

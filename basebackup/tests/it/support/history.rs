@@ -1,8 +1,8 @@
 //! The history of a running server in a repository, as the source of backups at any LSN.
 
-#[path = "../../../integration_tests/tests/fed/mod.rs"]
+#[path = "../../../../integration_tests/tests/fed/mod.rs"]
 mod fed;
-#[path = "../../../pageserver/src/timeline_at.rs"]
+#[path = "../../../../pageserver/src/timeline_at.rs"]
 mod timeline_at;
 
 use std::path::Path;

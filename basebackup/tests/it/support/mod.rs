@@ -1,8 +1,5 @@
 //! A stock server on both sides of a backup: sources to make one of, and a clone that is started from it.
 
-// Each test binary uses a part of this.
-#![allow(dead_code, unused_imports)]
-
 mod clone;
 mod files;
 mod history;

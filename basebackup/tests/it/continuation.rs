@@ -1,13 +1,10 @@
 //! A server that is started from a backup goes on with the history that the backup was made of: its WAL begins exactly where the backup
 //! ends, names the last record there as its predecessor, and the same timeline takes it up as if nothing had happened.
 
-#[path = "support/mod.rs"]
-mod support;
-
 use std::fs;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use basebackup::{Backup, Options};
@@ -15,9 +12,10 @@ use integration_tests::{Cluster, ClusterOptions, in_scratch};
 use pgdata::Lsn;
 use pgdata::wal::SegmentSize;
 use repository::Timeline;
-use support::{TimelineAt, check, follow, populate, restore, start};
 use wal_decoder::{Record, WalStream, rmgr};
-use walreceiver::{BoxError, Positions, Primary, ReceiverStatus, StopHandle, StreamOptions, WalSink, stream};
+use walreceiver::{BoxError, Positions, Primary, ReceiverStatus, State, StopHandle, StreamOptions, WalSink, stream};
+
+use crate::support::{TimelineAt, check, follow, populate, restore, start};
 
 /// A bound for a test that would hang.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -92,13 +90,11 @@ fn receive(clone: &Cluster, timeline: &Arc<Timeline>, lsn: Lsn, end: Lsn) -> Res
     options.system_id = Some(info.system_id);
     options.flush_bytes = 64 << 10;
     let (primary, stop, status) = (Primary::parse(&clone.conninfo())?, StopHandle::new(), ReceiverStatus::new());
-    let (stop_it, begun) = (stop.clone(), Instant::now());
     thread::scope(|scope| {
         let receiver = scope.spawn(|| stream(&primary, &options, &mut sink, &stop, &status));
-        while timeline.last_record_lsn() < end && !receiver.is_finished() && begun.elapsed() < PATIENCE {
-            thread::sleep(Duration::from_millis(10));
-        }
-        stop_it.stop();
+        // Also if it has failed there is nothing to wait for.
+        let _ = status.wait_until(PATIENCE, |now| now.flushed >= end || matches!(now.state, State::Failed { .. }));
+        stop.stop();
         receiver.join().expect("the receiver does not panic")
     })?;
     ensure!(timeline.last_record_lsn() >= end, "the timeline came to {}, not to {end}", timeline.last_record_lsn());

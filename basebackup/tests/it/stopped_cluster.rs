@@ -1,8 +1,5 @@
 //! A backup of a server that was shut down: what the stock server says of it, starting from it, working on it.
 
-#[path = "support/mod.rs"]
-mod support;
-
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -10,7 +7,8 @@ use anyhow::{Context, Result, ensure};
 use basebackup::{Backup, BackupError, DataSource, Options};
 use integration_tests::{Cluster, ClusterOptions, in_scratch, run};
 use pgdata::wal::SegmentSize;
-use support::{FileSource, check, controldata, populate, restore, start, waldump};
+
+use crate::support::{FileSource, check, controldata, populate, restore, start, waldump};
 
 fn options() -> ClusterOptions {
     ClusterOptions::default().with("autovacuum", "off")
