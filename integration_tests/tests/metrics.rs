@@ -16,12 +16,15 @@ use rustix::process::{Pid, Signal, kill_process};
 /// Pages that are read of the table, all of which have records after their images.
 const PAGES: u32 = 40;
 
-/// A lab with an HTTP port, and with PostgreSQL's processes for redo.
+/// A lab with an HTTP port, and with PostgreSQL's processes for redo. No page is kept, so that each read is made by redo.
 fn start(dir: &Path) -> Result<Lab> {
+    start_with(dir, "page_cache_mib = 0")
+}
+
+fn start_with(dir: &Path, settings: &str) -> Result<Lab> {
     let mut lab = Lab::start(dir, &ClusterOptions::default())?;
     lab.pageserver.sigterm()?;
-    // No page is kept, so that each read is made by redo.
-    lab.pageserver.configure("page_cache_mib = 0\n[metrics]\nlisten = '127.0.0.1:0'\n")?;
+    lab.pageserver.configure(&format!("{settings}\n[metrics]\nlisten = '127.0.0.1:0'\n"))?;
     // The section on redo is the last one of the file.
     let mut file = File::options().append(true).open(lab.pageserver.dir().join("pageserver.toml"))?;
     writeln!(file, "engine = 'postgres'")?;
@@ -208,6 +211,32 @@ fn lag(lab: &mut Lab) -> Result<()> {
     ensure!(lab.pageserver.http("/readyz", "")?.status == 200, "it is not ready, though it can be read");
     lab.primary.start()?;
     until("everything has arrived again", || caught_up(lab))
+}
+
+#[test]
+fn pages_that_are_kept_are_counted() {
+    in_scratch("kept", |dir| {
+        let lab = start_with(dir, "page_cache_mib = 4")?;
+        let (rel, lsn) = work(&lab)?;
+        let mut pages = lab.pages()?;
+        let counts = || -> Result<_> {
+            let scrape = lab.pageserver.scrape()?;
+            let value = |name: &str| scrape.value(&format!("pageserver_page_cache_{name}"), &[]);
+            let (bytes, limit) = (value("bytes")?, value("limit_bytes")?);
+            ensure!(bytes <= limit && limit < f64::from(5 << 20), "{bytes} bytes of at most {limit}");
+            Ok((value("hits_total")?, value("misses_total")?, bytes))
+        };
+        ensure!(counts()? == (0.0, 0.0, 0.0), "before the first read there is {:?}", counts()?);
+        for (hits, misses) in [(0.0, f64::from(PAGES)), (f64::from(PAGES), f64::from(PAGES))] {
+            read(&mut pages, rel, lsn)?;
+            let (hit, missed, bytes) = counts()?;
+            ensure!((hit, missed) == (hits, misses), "{hit} hits and {missed} misses, not {hits} and {misses}");
+            ensure!(bytes >= f64::from(PAGES) * 8192.0, "the pages take {bytes} bytes");
+        }
+        let said = String::from_utf8(lab.pageserver.cli(&["status"])?)?;
+        ensure!(said.contains(&format!("{PAGES} reads found their page, {PAGES} did not")), "{said}");
+        Ok(())
+    });
 }
 
 #[test]

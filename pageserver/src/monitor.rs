@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use pgdata::PgVersion;
+use repository::PageStats;
 use walredo::{RedoStats, VerifyStats};
 
 use crate::backend::Pageserver;
@@ -66,6 +67,10 @@ impl Source for Now {
 
     fn timelines(&self) -> Vec<TimelineReport> {
         self.0.server.get().map(|server| report::timelines(server)).unwrap_or_default()
+    }
+
+    fn kept_pages(&self) -> Option<PageStats> {
+        self.0.server.get().map(|server| server.repository.page_stats())
     }
 
     fn redo_processes(&self) -> Vec<(PgVersion, RedoStats)> {

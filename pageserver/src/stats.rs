@@ -2,6 +2,7 @@
 
 use indicatif::{FormattedDuration, HumanBytes};
 use page_service::{Column, RowSink, ServiceError};
+use repository::PageStats;
 use walredo::{RedoStats, VerifyStats};
 
 use crate::backend::Pageserver;
@@ -26,6 +27,7 @@ fn line(area: &'static str, name: impl Into<String>, value: String) -> Line {
 pub fn run(server: &Pageserver, out: &mut dyn RowSink) -> Result<String, ServiceError> {
     let metrics = &*server.metrics;
     let mut lines = machine(metrics);
+    lines.extend(kept_pages(server.repository.page_stats()));
     lines.extend(connections(metrics, server.config.max_connections));
     lines.extend(requests(metrics));
     lines.extend(commands(metrics));
@@ -57,6 +59,15 @@ fn machine(metrics: &Metrics) -> Vec<Line> {
         lines.push(line("server", "disk", value));
     }
     lines
+}
+
+/// Nothing, if no page is to be kept.
+fn kept_pages(PageStats { hits, misses, bytes, limit }: PageStats) -> Option<Line> {
+    let value = || {
+        let (bytes, limit) = (HumanBytes(bytes), HumanBytes(limit));
+        format!("{hits} reads found their page, {misses} did not; {bytes} of at most {limit} taken")
+    };
+    (limit > 0).then(|| line("server", "page cache", value()))
 }
 
 fn connections(metrics: &Metrics, limit: usize) -> Vec<Line> {
@@ -139,6 +150,14 @@ mod tests {
         assert_eq!(value("requests", "exists"), Some("0"));
         assert_eq!(value("request errors", "size 42704"), Some("1"));
         assert_eq!(value("requests", "waits for an LSN"), None);
+    }
+
+    #[test]
+    fn pages_that_are_kept_are_spoken_of_where_there_may_be_some() {
+        let said = kept_pages(PageStats { hits: 3, misses: 2, bytes: 1 << 20, limit: 2 << 20 });
+        let said = said.map(|line| line.value);
+        assert_eq!(said.as_deref(), Some("3 reads found their page, 2 did not; 1.00 MiB of at most 2.00 MiB taken"));
+        assert_eq!(kept_pages(PageStats::default()), None);
     }
 
     #[test]

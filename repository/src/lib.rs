@@ -39,10 +39,13 @@ mod timeline;
 
 pub use attach::Attach;
 pub use engines::Engines;
-pub use error::{AttachTimelineError, IngestError, LostWal, OpenTimelineError, ReadError, RepositoryError};
+pub use error::{
+    AttachTimelineError, IngestError, LostWal, OpenTimelineError, ReadError, RepositoryError,
+};
 pub use id::{Id, ParseIdError};
 pub use ingest::{Ingest, Progress};
 pub use names::{DEFAULT_TENANT, make_dir};
 pub use page_cache::{LookupError, ReadError as StateError, Status, TimelineInfo, WalLogError};
+pub use pages::PageStats;
 pub use repository::{BrokenTimeline, Options, Repository, Reservation};
 pub use timeline::Timeline;

@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use page_cache::{ManifestError, OpenError, TimelineInfo};
 
 use crate::names::{self, DEFAULT_TENANT};
-use crate::pages::Pages;
+use crate::pages::{PageStats, Pages};
 use crate::timeline::{NAME_FILE, VERSIONS};
 use crate::{Attach, AttachTimelineError, Engines, Id, OpenTimelineError, RepositoryError, Timeline};
 
@@ -152,6 +152,12 @@ impl Repository {
     #[must_use]
     pub fn tenant(&self) -> (&str, Id) {
         (&self.tenant.name, self.tenant.id)
+    }
+
+    /// What the pages that are kept take, and what they were good for: of all timelines together.
+    #[must_use]
+    pub fn page_stats(&self) -> PageStats {
+        self.pages.stats()
     }
 
     /// All timelines, by id.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pgdata::{Lsn, PAGE_SIZE, Page, PageKey, PgVersion, SlruKind};
 use proptest::prelude::*;
-use repository::{Engines, Options, Repository, Timeline};
+use repository::{Engines, Options, PageStats, Repository, Timeline};
 use walredo::{Redo, RedoError, RedoRequest};
 
 use crate::fixture::{Counters, Home, Wal, attach, commits};
@@ -70,6 +70,11 @@ fn a_page_is_made_once_for_all_lsns_at_which_it_is_the_same() {
     for (lsn, count, made) in [(between, 1, 1), (first, 1, 0), (behind, 2, 1), (second, 2, 0), (between, 1, 0)] {
         assert_eq!(asked.during(|| assert_eq!(commits(&timeline, lsn).expect("readable"), count)), made, "at {lsn}");
     }
+    let stats = repository.page_stats();
+    assert_eq!((stats.hits, stats.misses), (3, 2));
+    assert!((2 * PAGE_SIZE as u64..=stats.limit).contains(&stats.bytes), "{stats:?}");
+    // What has room is rounded up to whole pages, for each of the cache's parts.
+    assert!(stats.limit.abs_diff(1 << 20) < 1 << 17, "{stats:?}");
 }
 
 #[test]
@@ -81,6 +86,8 @@ fn who_reads_everything_once_leaves_nothing_behind() {
     wal.send(&timeline, wal.end());
     let once = || read_once(&timeline, behind);
     assert_eq!(asked.during(|| assert_eq!((once(), once()), (2, 2))), 2);
+    let stats = repository.page_stats();
+    assert_eq!(stats, PageStats { limit: stats.limit, ..PageStats::default() });
 }
 
 #[test]
@@ -92,6 +99,7 @@ fn without_room_every_page_is_made_anew() {
     wal.send(&timeline, wal.end());
     let read = || commits(&timeline, behind).expect("readable");
     assert_eq!(asked.during(|| assert_eq!((read(), read()), (2, 2))), 2);
+    assert_eq!(repository.page_stats(), PageStats::default());
 }
 
 #[test]

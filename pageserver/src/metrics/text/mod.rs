@@ -15,6 +15,7 @@ use pgdata::PgVersion;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, prometheus_text, text};
 use prometheus_client::registry::Registry;
+use repository::PageStats;
 use walredo::{RedoStats, VerifyStats};
 
 use super::Metrics;
@@ -52,6 +53,8 @@ pub trait Source: Send + Sync + 'static {
     fn metrics(&self) -> &Metrics;
     /// The timelines; none while the data directory is being opened.
     fn timelines(&self) -> Vec<TimelineReport>;
+    /// The pages that are kept; `None` while the data directory is being opened.
+    fn kept_pages(&self) -> Option<PageStats>;
     /// The redo processes, by PostgreSQL version.
     fn redo_processes(&self) -> Vec<(PgVersion, RedoStats)>;
     /// What comparing redo engines has shown, if they are compared.

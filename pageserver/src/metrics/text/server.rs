@@ -3,6 +3,7 @@
 use std::fmt;
 
 use prometheus_client::registry::Unit;
+use repository::PageStats;
 use walredo::{RedoStats, VerifyStats};
 
 use super::Source;
@@ -13,6 +14,7 @@ use crate::metrics::{Disk, Metrics, Process};
 pub fn write(out: &mut Families<'_>, source: &dyn Source) -> fmt::Result {
     server(out, source.metrics())?;
     requests(out, source.metrics())?;
+    page_cache(out, source.kept_pages())?;
     connections(out, source)?;
     redo(out, source)?;
     process(out, source.metrics())
@@ -74,6 +76,33 @@ fn requests(out: &mut Families<'_>, metrics: &Metrics) -> fmt::Result {
         None,
         "Commands that failed, by their first word and SQLSTATE.",
         port.command_errors().into_iter().map(|(word, code, count)| ([("command", word), ("sqlstate", code)], count)),
+    )
+}
+
+fn page_cache(out: &mut Families<'_>, kept: Option<PageStats>) -> fmt::Result {
+    out.counter(
+        "pageserver_page_cache_hits",
+        None,
+        "Reads that found their page made already, of all timelines.",
+        kept.map(|kept| (ONE, kept.hits)),
+    )?;
+    out.counter(
+        "pageserver_page_cache_misses",
+        None,
+        "Reads whose page had to be made though pages are kept (page_cache_mib), of all timelines.",
+        kept.map(|kept| (ONE, kept.misses)),
+    )?;
+    out.gauge(
+        "pageserver_page_cache",
+        Some(Unit::Bytes),
+        "Memory for pages that were made and are kept.",
+        kept.map(|kept| (ONE, kept.bytes)),
+    )?;
+    out.gauge(
+        "pageserver_page_cache_limit",
+        Some(Unit::Bytes),
+        "The most memory for pages that are kept (page_cache_mib).",
+        kept.map(|kept| (ONE, kept.limit)),
     )
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use page_service::{ConnectionEnd, Observer, RequestKind, SqlState};
 use pgdata::{Lsn, PgVersion};
+use repository::PageStats;
 use walreceiver::ReceiverStatus;
 use walredo::{RedoStats, VerifyStats};
 
@@ -32,6 +33,10 @@ impl Source for Made {
         let lag = Duration::from_millis(2500);
         main.numbers.as_mut().expect("an open timeline").following = Some(Following { receiver, lag });
         vec![main, broken("o\"dd\n", "damaged")]
+    }
+
+    fn kept_pages(&self) -> Option<PageStats> {
+        Some(PageStats { hits: 7, misses: 5, bytes: 16768, limit: 1 << 20 })
     }
 
     fn redo_processes(&self) -> Vec<(PgVersion, RedoStats)> {
@@ -88,6 +93,10 @@ fn what_the_server_did() {
             "pageserver_commands_total{command=\"status\"} 1",
             "pageserver_command_seconds_total{command=\"status\"} 1.5",
             "pageserver_command_errors_total{command=\"unknown\",sqlstate=\"42601\"} 1",
+            "pageserver_page_cache_hits_total 7",
+            "pageserver_page_cache_misses_total 5",
+            "pageserver_page_cache_bytes 16768",
+            "pageserver_page_cache_limit_bytes 1048576",
             "pageserver_connections 2",
             "pageserver_connections_limit 10",
             "pageserver_connections_opened_total 3",
