@@ -21,6 +21,8 @@ pub struct TimelineStatus {
     pub detail: String,
     /// The end of the last record that readers see; [`Lsn::INVALID`] of a broken one.
     pub last_record_lsn: Lsn,
+    /// The first LSN that can be read at; [`Lsn::INVALID`] of a broken one.
+    pub readable_from: Lsn,
 }
 
 impl Pageserver {
@@ -34,16 +36,17 @@ impl Pageserver {
         let columns = result.columns.iter().map(|column| column.name.as_str());
         let places: BTreeMap<&str, usize> = columns.zip(0..).collect();
         let place = |name: &str| places.get(name).copied().with_context(|| format!("status has no column {name}"));
-        let (name, state, last, detail) =
-            (place("timeline")?, place("state")?, place("last_record_lsn")?, place("detail")?);
+        let (name, state, detail) = (place("timeline")?, place("state")?, place("detail")?);
+        let (last, first) = (place("last_record_lsn")?, place("readable_from")?);
         let text = |row: &page_service::Row, at| row.text(at).unwrap_or_default().to_owned();
         let rows = result.rows.iter().map(|row| {
-            let last_record_lsn = row.text(last).map_or(Ok(Lsn::INVALID), str::parse)?;
+            let lsn = |at| row.text(at).map_or(Ok(Lsn::INVALID), str::parse);
             Ok(TimelineStatus {
                 name: text(row, name),
                 state: text(row, state),
                 detail: text(row, detail),
-                last_record_lsn,
+                last_record_lsn: lsn(last)?,
+                readable_from: lsn(first)?,
             })
         });
         rows.collect()

@@ -52,6 +52,9 @@ pub struct AllArgs {
     /// Transactions that write the WAL.
     #[arg(long, value_name = "N", default_value_t = 100_000)]
     pub transactions: u32,
+    /// Turns of each measurement that is next to PostgreSQL's.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub rounds: usize,
     /// Only these measurements.
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub only: Vec<String>,
@@ -83,6 +86,7 @@ fn all(args: &AllArgs) -> Result<()> {
     }
     arguments.extend(["--scale".into(), args.scale.to_string().into()]);
     arguments.extend(["--transactions".into(), args.transactions.to_string().into()]);
+    arguments.extend(["--rounds".into(), args.rounds.to_string().into()]);
     if !args.only.is_empty() {
         arguments.extend(["--only".into(), args.only.join(",").into()]);
     }

@@ -13,27 +13,52 @@ use crate::stage::{Stage, TIMELINE};
 use crate::table;
 
 pub fn measure(stage: &Stage, rounds: usize, interrupt: &Interrupt) -> Result<()> {
-    let arguments = ["bench", "basebackup", TIMELINE, "--rounds", "1", "--json"];
-    say(&format!("\n$ pageserver {}\n", arguments.join(" ")));
-    let (mut ours, mut floor, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
-    for round in 0..rounds {
-        let output = run(&mut stage.pageserver.cli_command(&arguments)?)?;
+    let first = stage.pageserver.timeline(TIMELINE)?.readable_from.to_string();
+    let moments =
+        [("of now, out of the base image and the WAL since", None), ("of the base image alone", Some(&*first))];
+    for (moment, lsn) in moments {
+        let arguments = [&["bench", "basebackup", TIMELINE, "--rounds", "1", "--json"], &at(lsn)[..]].concat();
+        say(&format!("\nA base backup {moment}.\n$ pageserver {}\n", arguments.join(" ")));
+        let mut turns = Turns::default();
+        for round in 0..rounds {
+            turns.take(stage, &arguments, round == 0)?;
+            interrupt.check()?;
+        }
+        say(&format!("{rounds} turns of each, alternating; medians."));
+        say(
+            "pg_basebackup: from the primary as it is now, without WAL, fast checkpoint, its tar read from a pipe and thrown away.\n",
+        );
+        table::print("MB/s", &turns.ours, &[("pg_basebackup", &turns.theirs), ("loopback", &turns.floor)]);
+    }
+    Ok(())
+}
+
+fn at(lsn: Option<&str>) -> Vec<&str> {
+    lsn.map_or(Vec::new(), |lsn| vec!["--at", lsn])
+}
+
+/// Millions of bytes a second in each turn.
+#[derive(Default)]
+struct Turns {
+    ours: Vec<f64>,
+    floor: Vec<f64>,
+    theirs: Vec<f64>,
+}
+
+impl Turns {
+    /// Makes a turn of each; says what is measured, if it is to be said.
+    fn take(&mut self, stage: &Stage, arguments: &[&str], say_method: bool) -> Result<()> {
+        let output = run(&mut stage.pageserver.cli_command(arguments)?)?;
         let report: Value = serde_json::from_slice(&output.stdout).context("what bench basebackup printed")?;
-        if round == 0 {
+        if say_method {
             say(report["method"][0].as_str().unwrap_or_default());
         }
         let figure = |field: &str| report["figures"][0][field].as_f64().context("bench basebackup printed no figure");
-        ours.push(figure("ours")?);
-        floor.push(figure("floor")?);
-        theirs.push(pg_basebackup(stage)?);
-        interrupt.check()?;
+        self.ours.push(figure("ours")?);
+        self.floor.push(figure("floor")?);
+        self.theirs.push(pg_basebackup(stage)?);
+        Ok(())
     }
-    say(&format!("{rounds} turns of each, alternating; medians."));
-    say(
-        "pg_basebackup: from the primary with the same data, without WAL, fast checkpoint, its tar read from a pipe and thrown away.\n",
-    );
-    table::print("MB/s", &ours, &[("pg_basebackup", &theirs), ("loopback", &floor)]);
-    Ok(())
 }
 
 /// Millions of bytes a second.

@@ -128,10 +128,18 @@ fn take_backup(primary: &Cluster, dir: &Path) -> Result<()> {
     Ok(())
 }
 
+/// A thousand pages of ten records each: the fill factor lets ten rows into a page, and each comes with a record of its own. What
+/// pgbench writes has such pages only until a vacuum comes by, of which there is none here.
+const TEN_RECORDS: &str =
+    "CREATE TABLE ten_records (n int, filler text) WITH (fillfactor = 10, autovacuum_enabled = off);
+    INSERT INTO ten_records SELECT n, repeat('x', 40) FROM generate_series(1, 10000) AS n";
+
 /// Two sessions that do not wait for the disk, and a checkpoint at the end of which the WAL ends too.
 fn work(primary: &Cluster, transactions: u32) -> Result<()> {
     let each = (transactions / 2).max(1).to_string();
     run(primary.client("pgbench").args(["-n", "-c", "2", "-t", &each, DATABASE]))?;
-    primary.connect(DATABASE)?.batch_execute("CHECKPOINT")?;
+    let mut sql = primary.connect(DATABASE)?;
+    sql.batch_execute(TEN_RECORDS)?;
+    sql.batch_execute("CHECKPOINT")?;
     Ok(())
 }
