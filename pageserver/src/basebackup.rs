@@ -1,6 +1,5 @@
 //! `basebackup`: a data directory at an LSN, as a tar stream.
 
-use std::io::{BufWriter, Write};
 use std::sync::Arc;
 
 use ::basebackup::{Backup, BackupError, Options, StandbyOptions};
@@ -40,7 +39,7 @@ pub fn run(
         let encoder = backup.write(GzEncoder::new(copy, Compression::fast())).map_err(|error| backup_error(&error))?;
         encoder.finish()?.flush()?;
     } else {
-        backup.write(BufWriter::new(copy)).map_err(|error| backup_error(&error))?.flush()?;
+        backup.write(copy).map_err(|error| backup_error(&error))?.flush()?;
     }
     Ok(format!("BASEBACKUP {lsn}"))
 }

@@ -21,6 +21,9 @@ pub use error::ClientError;
 pub use pages::PageStream;
 pub use query::{QueryItem, QueryResult, Rows};
 
+/// What is received at once: several pieces of a copy, many pages.
+const INPUT: usize = 256 << 10;
+
 /// A connection on which commands can be run, or which can become a [`PageStream`].
 #[derive(Debug)]
 pub struct Client {
@@ -48,7 +51,7 @@ impl Client {
         wire.flush()?;
         login::log_in(&mut wire, config)?;
         wire.stream().set_read_timeout(config.read_timeout)?;
-        wire.widen();
+        wire.widen(INPUT);
         Ok(Client { wire, busy: false })
     }
 

@@ -5,7 +5,7 @@ use std::io::Write as _;
 
 use super::Severity;
 use super::backend_message::{AUTHENTICATION_SASL, AUTHENTICATION_SASL_CONTINUE, AUTHENTICATION_SASL_FINAL};
-use super::frame::{Counts, MAX_ROW, frame, infallible, put_cstr, try_frame, with_length};
+use super::frame::{Counts, MAX_ROW, frame, infallible, put_cstr, put_length, try_frame, with_length};
 use super::response::shortened;
 use crate::{Column, ServiceError, SqlState, Value};
 
@@ -184,9 +184,10 @@ pub fn copy_out(out: &mut Vec<u8>) {
     frame(out, b'H', |out| out.extend_from_slice(&[1, 0, 0]));
 }
 
-/// Appends CopyData.
-pub fn copy_data(out: &mut Vec<u8>, bytes: &[u8]) {
-    frame(out, b'd', |out| out.extend_from_slice(bytes));
+/// Appends what CopyData begins with, before so many bytes.
+pub fn copy_data(out: &mut Vec<u8>, bytes: usize) {
+    out.push(b'd');
+    put_length(out, Counts::Itself, bytes);
 }
 
 /// Appends CopyDone.

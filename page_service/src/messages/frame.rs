@@ -119,7 +119,7 @@ pub(super) enum Counts {
     BodyOnly,
 }
 
-/// The one place that writes lengths: `body` writes what follows. If it fails, nothing has been written.
+/// Writes a length: `body` writes what follows. If it fails, nothing has been written.
 pub(super) fn with_length<E>(
     out: &mut Vec<u8>,
     counts: Counts,
@@ -131,10 +131,19 @@ pub(super) fn with_length<E>(
         out.truncate(start);
         return Err(error);
     }
-    let counted = out.len() - start - if counts == Counts::Itself { 0 } else { LENGTH };
-    let length = i32::try_from(counted).expect("a message is far shorter than 2 GiB: every part of it is bounded");
-    out[start..start + LENGTH].copy_from_slice(&length.to_be_bytes());
+    let length = length_field(counts, out.len() - start - LENGTH);
+    out[start..start + LENGTH].copy_from_slice(&length);
     Ok(())
+}
+
+fn length_field(counts: Counts, body: usize) -> [u8; LENGTH] {
+    let counted = if counts == Counts::Itself { body + LENGTH } else { body };
+    i32::try_from(counted).expect("a message is far shorter than 2 GiB: every part of it is bounded").to_be_bytes()
+}
+
+/// Writes the length of a body that does not follow in `out`.
+pub(super) fn put_length(out: &mut Vec<u8>, counts: Counts, body: usize) {
+    out.extend_from_slice(&length_field(counts, body));
 }
 
 /// Writes a frame whose body may turn out not to be had; then nothing has been written.

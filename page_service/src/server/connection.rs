@@ -14,6 +14,8 @@ use crate::{Backend, ConnectionEnd, ServiceError, SqlState};
 
 /// How long a refused client has to read why.
 const LINGER: Duration = Duration::from_secs(5);
+/// What is received at once: many requests.
+const INPUT: usize = 64 << 10;
 
 /// Whether a connection is to be served.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -96,7 +98,7 @@ impl Connection {
         tracing::debug!(id = self.id, peer = %self.peer, user = parameters.get("user"), "connection opened");
         startup::greet(wire, &parameters, self.id, &self.config)?;
         wire.stream().set_read_timeout(self.config.idle_timeout)?;
-        wire.widen();
+        wire.widen(INPUT);
         self.serve(wire)
     }
 

@@ -33,9 +33,8 @@ impl<'a> Rows<'a> {
 
     fn send_piece(&mut self) -> io::Result<()> {
         if let Some(piece) = self.copy.as_mut().filter(|piece| !piece.is_empty()) {
-            backend::copy_data(&mut self.wire.out, piece);
+            send_copy(self.wire, piece)?;
             piece.clear();
-            self.wire.flush()?;
         }
         Ok(())
     }
@@ -58,14 +57,19 @@ impl<'a> Rows<'a> {
     }
 }
 
+/// Sends a piece of a copy from where it lies.
+fn send_copy(wire: &mut Wire, piece: &[u8]) -> io::Result<()> {
+    backend::copy_data(&mut wire.out, piece.len());
+    wire.flush_with(piece)
+}
+
 /// The bytes of a copy.
 impl Write for Rows<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if bytes.len() >= PIECE {
             // A whole piece need not be collected.
             self.send_piece()?;
-            backend::copy_data(&mut self.wire.out, &bytes[..PIECE]);
-            self.wire.flush()?;
+            send_copy(self.wire, &bytes[..PIECE])?;
             return Ok(PIECE);
         }
         let piece = self.copy.get_or_insert_default();

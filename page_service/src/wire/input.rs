@@ -2,9 +2,6 @@
 
 /// Before a session begins, a few short messages come, perhaps from a stranger who will never begin one.
 const FIRST: usize = 4 << 10;
-/// The buffer of a session has this size, and grows only while it is filled by one message alone.
-const SESSION: usize = 64 << 10;
-
 /// Bytes received and not yet understood.
 #[derive(Debug)]
 pub(super) struct Input {
@@ -19,11 +16,11 @@ impl Input {
         Input { buffer: vec![0; FIRST], start: 0, end: 0, usual: FIRST }
     }
 
-    /// Makes room for what comes in a session.
-    pub fn widen(&mut self) {
-        self.usual = SESSION;
-        if self.buffer.len() < SESSION {
-            self.buffer.resize(SESSION, 0);
+    /// Makes room for what comes in a session. The buffer has this size from now on, and grows only while it is filled by one message alone.
+    pub fn widen(&mut self, usual: usize) {
+        self.usual = usual;
+        if self.buffer.len() < usual {
+            self.buffer.resize(usual, 0);
         }
     }
 
@@ -78,7 +75,7 @@ mod tests {
         assert!(input.buffer.len() < 4 * 200_000);
         input.consume(200_000);
         assert_eq!(input.room().len(), FIRST);
-        input.widen();
-        assert_eq!(input.room().len(), SESSION);
+        input.widen(10 * FIRST);
+        assert_eq!(input.room().len(), 10 * FIRST);
     }
 }

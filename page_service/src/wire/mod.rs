@@ -4,7 +4,7 @@ mod input;
 mod send;
 mod tls;
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::time::Instant;
@@ -38,9 +38,9 @@ impl Wire {
         Wire { transport: Transport::Plain(stream), input: Input::new(), out: Vec::new() }
     }
 
-    /// Makes room for the input of a session.
-    pub fn widen(&mut self) {
-        self.input.widen();
+    /// Makes room for the input of a session: what usually comes at once.
+    pub fn widen(&mut self, usual: usize) {
+        self.input.widen(usual);
     }
 
     /// Goes on with TLS, once both sides have agreed to. Received bytes that have not been consumed are the handshake's.
@@ -119,12 +119,17 @@ impl Wire {
 
     /// Sends what has been written to `out`.
     pub fn flush(&mut self) -> io::Result<()> {
-        if self.out.is_empty() {
+        self.flush_with(&[])
+    }
+
+    /// Sends what has been written to `out`, and `more` behind it, which need not be copied there.
+    pub fn flush_with(&mut self, more: &[u8]) -> io::Result<()> {
+        if self.out.is_empty() && more.is_empty() {
             return Ok(());
         }
         let result = match &mut self.transport {
-            Transport::Plain(stream) => Sender::new(stream).write_all(&self.out),
-            Transport::Tls(stream) => stream.write_all(&self.out),
+            Transport::Plain(stream) => Sender::new(stream).send_all(&self.out, more),
+            Transport::Tls(stream) => stream.write_all(&self.out).and_then(|()| stream.write_all(more)),
         };
         self.out.clear();
         self.out.shrink_to(KEEP_OUTPUT);

@@ -17,6 +17,21 @@ impl<'a> Sender<'a> {
         Sender { socket, behind: None }
     }
 
+    /// Sends two buffers, one behind the other, with one system call if the peer keeps up.
+    pub fn send_all(&mut self, mut first: &[u8], second: &[u8]) -> io::Result<()> {
+        while !first.is_empty() && !second.is_empty() {
+            match self.write_vectored(&[IoSlice::new(first), IoSlice::new(second)]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) if count >= first.len() => return self.write_all(&second[count - first.len()..]),
+                Ok(count) => first = &first[count..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.write_all(first)?;
+        self.write_all(second)
+    }
+
     /// A blocking socket writes less than it was given only after its timeout or a signal. The clock is not looked at before that.
     fn sent(&mut self, count: usize, wanted: usize) -> io::Result<usize> {
         if count < wanted {
