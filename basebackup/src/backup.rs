@@ -204,8 +204,8 @@ impl<'a> Backup<'a> {
         let settings = config::standby_auto_conf(before, options.primary_conninfo.as_deref(), in_place)?;
         archive.small_file(config::AUTO_CONF, &settings)?;
         archive.small_file(STANDBY_SIGNAL, b"")?;
-        archive.small_file(BACKUP_LABEL, replay.backup_label(self.identity).as_bytes())?;
-        segment::write_history(self, replay.check_point.redo, archive)
+        archive.small_file(BACKUP_LABEL, replay.backup_label(self.identity.segment_size).as_bytes())?;
+        segment::write_history(self, replay, archive)
     }
 
     /// Whether a file is written as the source has it.

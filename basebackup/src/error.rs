@@ -3,7 +3,7 @@
 use std::io;
 
 use pgdata::wal::{PageHeaderError, WalLayoutError};
-use pgdata::{Lsn, PathError, SlruSegment};
+use pgdata::{Lsn, PathError, SlruSegment, TimelinesError};
 use wal_decoder::{RecordError, WalError};
 
 use crate::SourceError;
@@ -142,10 +142,18 @@ pub enum BackupError {
         /// The redo pointer.
         redo: Lsn,
     },
-    /// A standby would have to replay the switch to another of PostgreSQL's timelines.
+    /// The history file that the source has of the timeline at the LSN is none.
+    #[error("a standby as of {lsn}: {source}")]
+    History {
+        /// The backup's LSN.
+        lsn: Lsn,
+        /// What is wrong with it.
+        source: TimelinesError,
+    },
+    /// A standby would have to replay the switch to another of PostgreSQL's timelines, of which the source does not have the history.
     #[error(
-        "a standby as of {lsn}: the last checkpoint before is of timeline {before}, and {lsn} of timeline {timeline}: \
-         it can be made at an LSN behind the next checkpoint"
+        "a standby as of {lsn}: the last checkpoint before is of timeline {before}, and {lsn} of timeline {timeline}, whose history \
+         does not tell how it came from there: it can be made at an LSN behind the next checkpoint"
     )]
     Switched {
         /// The backup's LSN.

@@ -6,7 +6,7 @@ use pgdata::wal::WAL_PAGE_SIZE;
 use pgdata::{CheckPoint, Lsn};
 
 use crate::archive::{Archive, File};
-use crate::standby::read_kept;
+use crate::standby::{Replay, read_kept};
 use crate::wal::{History, checkpoint_wal, empty_page};
 use crate::{Backup, BackupError};
 
@@ -41,18 +41,19 @@ pub(crate) fn write<W: Write>(
     Ok(())
 }
 
-/// Writes the segments from the one with `redo` in it to the one that the backup ends in, as the source has them; zeros behind the
+/// Writes the segments from the one in which replay begins to the one that the backup ends in, as the source has them; zeros behind the
 /// end.
 pub(crate) fn write_history<W: Write>(
     backup: &Backup<'_>,
-    redo: Lsn,
+    replay: &Replay,
     archive: &mut Archive<W>,
 ) -> Result<(), BackupError> {
-    let (size, end) = (backup.identity.segment_size, backup.place.end);
+    let (size, end, redo) = (backup.identity.segment_size, backup.place.end, replay.check_point.redo);
     let mut at = Lsn(redo.0 - u64::from(size.offset_of(redo)));
     let mut buffer = vec![0; PIECE as usize];
     while at < end {
-        let mut file = archive.file(&path(backup, size.segment_of(at)), u64::from(size.bytes()))?;
+        let path = format!("pg_wal/{}", replay.segment_file(size, size.segment_of(at)));
+        let mut file = archive.file(&path, u64::from(size.bytes()))?;
         let segment_end = Lsn(at.0 + u64::from(size.bytes())).min(end);
         while at < segment_end {
             let piece = &mut buffer[..PIECE.min(segment_end.bytes_since(at)) as usize];

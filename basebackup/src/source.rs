@@ -62,7 +62,7 @@ pub trait DataSource: Sync {
     fn last_record_start(&self) -> Result<Option<Lsn>, SourceError>;
 
     /// The history file of the timeline on which the cluster is, if it is known. Without it a server that starts from the backup does well, but its
-    /// standbys cannot stream from it.
+    /// standbys cannot stream from it, and no standby can be made of a moment between a failover and the next checkpoint.
     ///
     /// # Errors
     /// The source's own.

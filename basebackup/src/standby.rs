@@ -8,7 +8,8 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use pgdata::{CheckPoint, ClusterState, ControlFile, DbState, Lsn};
+use pgdata::wal::SegmentSize;
+use pgdata::{CheckPoint, ClusterState, ControlFile, DbState, Lsn, Timelines};
 use wal_decoder::{Record, WalIdentity, WalStream, rmgr};
 
 use crate::checkpoint::FIRST_UNLOGGED_LSN;
@@ -28,6 +29,8 @@ pub(crate) struct Replay {
     pub record: Lsn,
     /// What it says; its redo pointer is where replay begins.
     pub check_point: CheckPoint,
+    /// The timelines that lead from there to the LSN.
+    timelines: Timelines,
     /// Transactions that were prepared since: replay makes their state itself, and takes a file of it for another one.
     prepared: BTreeSet<u32>,
 }
@@ -64,16 +67,22 @@ impl Replay {
         if Place::at(ends_at, identity.segment_size).map(|place| place.end) != Some(lsn) {
             return Err(BackupError::NoRecordEnd { lsn, last: ends_at });
         }
+        let timelines = timelines_to(source, lsn, identity.timeline)?;
         match search.last {
-            // Replay from there would need the history of timelines too. A promoted server makes a checkpoint soon.
-            Some((_, CheckPoint { timeline: before, .. })) if before != identity.timeline => {
+            // Replay goes over to another timeline, and its way there is not known. A promoted server makes a checkpoint soon.
+            Some((_, CheckPoint { timeline: before, .. })) if !timelines.contains(before) => {
                 Err(BackupError::Switched { lsn, before, timeline: identity.timeline })
             }
             Some((record, check_point)) if check_point.redo == redo => {
-                Ok(Replay { record, check_point, prepared: search.prepared })
+                Ok(Replay { record, check_point, timelines, prepared: search.prepared })
             }
             _ => Err(BackupError::NoCheckpoint { lsn, redo }),
         }
+    }
+
+    /// The name of the file that all WAL of a segment is in.
+    pub fn segment_file(&self, size: SegmentSize, segno: u64) -> String {
+        size.file_name(self.timelines.of_segment(size, segno), segno)
     }
 
     /// Whether a file belongs into the data directory: not the state of a transaction that was prepared since.
@@ -82,9 +91,10 @@ impl Replay {
     }
 
     /// `backup_label`: where to begin, and that the control file tells where the data is consistent.
-    pub fn backup_label(&self, identity: WalIdentity) -> String {
-        let redo = self.check_point.redo;
-        let file = identity.segment_size.file_name(identity.timeline, identity.segment_size.segment_of(redo));
+    pub fn backup_label(&self, size: SegmentSize) -> String {
+        let CheckPoint { redo, timeline, .. } = self.check_point;
+        // A server takes the timeline from the name, and the file from any that the segment can be in.
+        let file = size.file_name(timeline, size.segment_of(redo));
         let mut text = String::new();
         let _ = write!(
             text,
@@ -93,8 +103,8 @@ impl Replay {
              BACKUP METHOD: streamed\n\
              BACKUP FROM: standby\n\
              LABEL: pageserver basebackup --standby\n\
-             START TIMELINE: {}\n",
-            self.record, identity.timeline
+             START TIMELINE: {timeline}\n",
+            self.record
         );
         text
     }
@@ -116,6 +126,14 @@ impl Replay {
             ..state.control.clone()
         }
     }
+}
+
+/// The timeline at an LSN with those that it came from, as far as the source knows them.
+fn timelines_to(source: &dyn DataSource, lsn: Lsn, timeline: u32) -> Result<Timelines, BackupError> {
+    let file = source.history_file(timeline);
+    let file = file.map_err(|source| BackupError::Source { lsn, what: Timelines::file_name(timeline), source })?;
+    let known = file.map(|file| Timelines::parse(timeline, &file));
+    known.unwrap_or(Ok(Timelines::single(timeline))).map_err(|source| BackupError::History { lsn, source })
 }
 
 /// Reads WAL that has to be there.

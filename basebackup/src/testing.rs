@@ -19,6 +19,8 @@ pub(crate) struct Memory {
     pub last_record: Option<Lsn>,
     /// Where the WAL that is kept starts, and its bytes.
     pub wal: Option<(Lsn, Vec<u8>)>,
+    /// The history file of its timeline.
+    pub history: Option<Vec<u8>>,
     /// Runs of pages that were asked for.
     pub runs: Mutex<Vec<(Object, u32, usize)>>,
 }
@@ -37,6 +39,7 @@ impl Memory {
             broken: None,
             last_record: None,
             wal: None,
+            history: None,
             runs: Mutex::default(),
         }
     }
@@ -115,6 +118,10 @@ impl DataSource for Memory {
 
     fn last_record_start(&self) -> Result<Option<Lsn>, SourceError> {
         Ok(self.last_record)
+    }
+
+    fn history_file(&self, _: u32) -> Result<Option<Vec<u8>>, SourceError> {
+        Ok(self.history.clone())
     }
 
     fn wal(&self, start: Lsn, bytes: &mut [u8]) -> Result<bool, SourceError> {

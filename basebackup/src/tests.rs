@@ -393,6 +393,26 @@ fn a_standby_needs_the_wal_from_the_checkpoint_on() {
     let (mut source, ..) = with_checkpoint(PgVersion::V15);
     source.state.counters.timeline = 2;
     assert!(matches!(refused(&source), BackupError::Switched { before: 1, timeline: 2, .. }));
+    source.history = Some(b"nonsense".to_vec());
+    assert!(matches!(refused(&source), BackupError::History { .. }));
+}
+
+/// The timeline begins in the second segment, behind the last checkpoint: from there on the files have its number.
+#[test]
+fn a_standby_of_a_moment_after_a_failover_goes_over_to_the_new_timeline() {
+    let (mut source, ..) = with_checkpoint(PgVersion::V15);
+    source.state.counters.timeline = 2;
+    let history = format!("1\t{}\tno recovery target specified\n", Lsn(source.lsn.0 - 40));
+    source.history = Some(history.clone().into_bytes());
+    let members = source.members(&standby(None)).unwrap();
+    let wal = members.iter().map(|(path, _)| path.as_str()).filter(|path| path.starts_with("pg_wal/0"));
+    let files = ["00000002.history", "000000010000000000000003", "000000020000000000000004"];
+    assert_eq!(Vec::from_iter(wal), files.map(|file| format!("pg_wal/{file}")));
+    assert_eq!(content(&members, "pg_wal/00000002.history"), history.as_bytes());
+    let label = String::from_utf8(content(&members, "backup_label").to_vec()).unwrap();
+    assert!(label.contains("(file 000000010000000000000003)") && label.ends_with("START TIMELINE: 1\n"), "{label}");
+    let control = ControlFile::parse(content(&members, "global/pg_control")).unwrap();
+    assert_eq!((control.check_point_copy.timeline, control.min_recovery_point_timeline), (1, 2));
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! The primary is lost and a standby takes its place: the pageserver goes on with the new timeline, or says why it must not.
 
+use std::path::Path;
+
 use anyhow::{Context, Result, ensure};
 use integration_tests::{Cluster, ClusterOptions, Lab, OneTable, RunAs, TIMELINE, in_scratch};
+use pgdata::Lsn;
 
 /// A standby streams from the primary, too, and is promoted behind the address that the pageserver follows.
 #[test]
@@ -194,18 +197,90 @@ fn clones_are_on_the_timeline_of_their_moment() {
         lab.relay.point_at(second.port());
         let after = table.update(&second)?;
         for (name, lsn, timeline, n) in [("before", before, 1, "2"), ("after", after, 2, "3")] {
-            let home = dir.join(name);
-            RunAs::server_user().make_dir(&home)?;
-            let data = home.join("data");
-            let target = data.to_str().context("a strange path")?;
-            lab.pageserver.cli(&["basebackup", TIMELINE, "-D", target, "--at", &lsn.to_string()])?;
-            let mut clone = Cluster::adopt(lab.primary.install(), &home)?;
-            clone.start()?;
+            let clone = start_clone(&lab, &dir.join(name), lsn, &[])?;
             ensure!(clone.timeline()? == timeline, "the clone of {name} is on another timeline");
             ensure!(clone.psql("postgres", "SELECT n FROM t")?.trim() == n, "the clone of {name} has another row");
             let standby = Cluster::standby_of(&clone, &dir.join(format!("of-{name}")), &options)?;
             standby.replayed(table.update(&clone)?)?;
         }
         Ok(())
+    });
+}
+
+/// Starts what `basebackup` makes of a moment, in the new directory `home`.
+fn start_clone(lab: &Lab, home: &Path, lsn: Lsn, more: &[&str]) -> Result<Cluster> {
+    RunAs::server_user().make_dir(home)?;
+    let (data, at) = (home.join("data"), lsn.to_string());
+    let target = data.to_str().context("a strange path")?;
+    lab.pageserver.cli(&[&["basebackup", TIMELINE, "-D", target, "--at", &at], more].concat())?;
+    let mut clone = Cluster::adopt(lab.primary.install(), home)?;
+    clone.start()?;
+    Ok(clone)
+}
+
+/// A primary that was a standby once has a history from before the pageserver came, and so have the clones of it: their standbys ask for
+/// the history file.
+#[test]
+fn clones_have_the_history_from_before_the_attach() {
+    in_scratch("older", |dir| {
+        let options = ClusterOptions::default();
+        let mut lab = Lab::start(dir, &options)?;
+        let table = OneTable::make(&lab.primary)?;
+        let mut second = Cluster::standby_of(&lab.primary, &dir.join("second"), &options)?;
+        let on_first = table.update(&lab.primary)?;
+        lab.primary.stop()?;
+        second.promote_at(on_first)?;
+        lab.relay.point_at(second.port());
+        lab.pageserver.attach(TIMELINE, &lab.relay.conninfo())?;
+        let third = Cluster::standby_of(&second, &dir.join("third"), &options)?;
+        let on_second = table.update(&second)?;
+        second.stop()?;
+        third.promote_at(on_second)?;
+        lab.relay.point_at(third.port());
+        let on_third = table.update(&third)?;
+        for (name, lsn, timeline) in [("on-2", on_second, 2), ("on-3", on_third, 3)] {
+            let clone = start_clone(&lab, &dir.join(name), lsn, &[])?;
+            ensure!(clone.timeline()? == timeline, "the clone {name} is on another timeline");
+            let standby = Cluster::standby_of(&clone, &dir.join(format!("of-{name}")), &options)?;
+            standby.replayed(table.update(&clone)?)?;
+        }
+        Ok(())
+    });
+}
+
+/// Right after a failover the last checkpoint is of the old timeline: a standby of such a moment replays from there over to the new one.
+#[test]
+fn a_standby_of_a_moment_before_the_first_checkpoint_of_a_new_timeline() {
+    in_scratch("unchecked", |dir| {
+        let options = ClusterOptions::default().with("checkpoint_timeout", "1h").with("bgwriter_lru_maxpages", "0");
+        let mut lab = Lab::start(dir, &options)?;
+        let table = OneTable::make(&lab.primary)?;
+        let second = Cluster::standby_of(&lab.primary, &dir.join("second"), &options)?;
+        lab.attach()?;
+        // What the checkpoint after the promotion has to write, as slowly as its hour allows.
+        lab.primary.psql("postgres", "CREATE TABLE dirty AS SELECT repeat('x', 1000) FROM generate_series(1, 5000)")?;
+        let before = lab.primary.current_lsn()?;
+        lab.primary.stop()?;
+        second.promote_at(before)?;
+        lab.relay.point_at(second.port());
+        second.psql("postgres", "UPDATE t SET n = 7")?;
+        let lsn = second.current_lsn()?;
+        let checkpoint = second.psql("postgres", "SELECT timeline_id FROM pg_control_checkpoint()")?;
+        ensure!(checkpoint.trim() == "1", "there has been a checkpoint already");
+        table.page(&lab, lsn)?;
+
+        let conninfo = second.conninfo();
+        let more = ["--standby", "--primary-conninfo", &conninfo];
+        let mut standby = start_clone(&lab, &dir.join("standby"), lsn, &more)?;
+        standby.replayed(table.update(&second)?)?;
+        standby.expect("postgres", "SELECT n FROM t", "8")?;
+        standby.expect("postgres", "SELECT received_tli FROM pg_stat_wal_receiver", "2")?;
+        standby.restart()?;
+        standby.promote()?;
+        ensure!(standby.timeline()? == 3, "it was promoted to another timeline");
+        // And a cluster of its own.
+        let clone = start_clone(&lab, &dir.join("clone"), lsn, &[])?;
+        ensure!(clone.timeline()? == 2, "the clone is on another timeline");
+        clone.expect("postgres", "SELECT n FROM t", "7")
     });
 }

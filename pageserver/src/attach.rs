@@ -91,9 +91,31 @@ fn copy(
     stop: &StopHandle,
 ) -> Result<std::sync::Arc<Timeline>> {
     let mut sink = Sink { reservation: Some(reservation), attach: None, out, reported: Instant::now() };
-    let (_, end) = walreceiver::base_backup(primary, &BackupOptions::default(), &mut sink, stop)?;
-    let attach = sink.attach.take().ok_or_else(|| anyhow!("the backup ended before it began"))?;
+    let (start, end) = walreceiver::base_backup(primary, &BackupOptions::default(), &mut sink, stop)?;
+    let mut attach = sink.attach.take().ok_or_else(|| anyhow!("the backup ended before it began"))?;
+    if let Some(history) = history_of(primary, start.timeline, stop)? {
+        attach.history_file(&history)?;
+    }
     Ok(attach.finish(end.end_lsn)?)
+}
+
+/// The history file of the primary's timeline, which clones are to have: their standbys ask for it. The first timeline has none, and a
+/// primary that was restored without it does well without it.
+fn history_of(primary: &Primary, timeline: u32, stop: &StopHandle) -> Result<Option<Vec<u8>>> {
+    if timeline == 1 {
+        return Ok(None);
+    }
+    let mut connection = Connection::connect(primary, stop)?;
+    let history = match connection.timeline_history(timeline) {
+        Ok(history) => Some(history.content),
+        Err(error @ walreceiver::Error::Server { .. }) => {
+            tracing::warn!(timeline, %error, "the primary has no history of its timeline, so that clones will not have it either");
+            None
+        }
+        Err(error) => return Err(error.into()),
+    };
+    connection.close();
+    Ok(history)
 }
 
 /// Waits until the WAL that makes the copy consistent is there, which takes as long as the copy's changes take to arrive.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use page_cache::{BaseWriter, TimelineInfo};
-use pgdata::{ControlFile, DataFile, Lsn, Object, PAGE_SIZE, SEGMENT_BLOCKS};
+use pgdata::{ControlFile, DataFile, Lsn, Object, PAGE_SIZE, SEGMENT_BLOCKS, Timelines};
 
 use crate::{AttachTimelineError, Id, Repository, Timeline, names};
 
@@ -80,6 +80,16 @@ impl Attach {
             self.writer()?.blob(path, target.as_bytes())?;
         }
         Ok(())
+    }
+
+    /// The history file of PostgreSQL's timeline that the backup is of, which is not among the files of one.
+    ///
+    /// # Errors
+    /// If it is none, or cannot be stored.
+    pub fn history_file(&mut self, file: &[u8]) -> Result<(), AttachTimelineError> {
+        Timelines::parse(self.info.pg_timeline, file)?;
+        let path = history_path(self.info.pg_timeline);
+        Ok(self.writer()?.blob(&path, file)?)
     }
 
     /// A file of `size` bytes begins. Its path is relative to the data directory; files of a tablespace have `pg_tblspc/OID/` in front.
@@ -209,6 +219,11 @@ impl Attach {
         self.finished = true;
         Ok(timeline)
     }
+}
+
+/// Where the history file of the base backup's timeline is among the small files.
+pub(crate) fn history_path(timeline: u32) -> String {
+    format!("pg_wal/{}", Timelines::file_name(timeline))
 }
 
 impl Current {

@@ -9,7 +9,7 @@ use page_cache::{
     AdvanceError, AttachError, IngestError as CacheIngestError, LookupError, OpenError, ReadError as StateError,
     WalLogError,
 };
-use pgdata::{ControlFileError, Lsn, Object, PageKey, PathError};
+use pgdata::{ControlFileError, Lsn, Object, PageKey, PathError, TimelinesError};
 use wal_decoder::{RecordError, WalError};
 use walredo::RedoError;
 
@@ -211,6 +211,9 @@ pub enum AttachTimelineError {
     /// A control file that cannot be used.
     #[error("global/pg_control: {0}")]
     Control(#[from] ControlFileError),
+    /// A history file that is none.
+    #[error(transparent)]
+    History(#[from] TimelinesError),
     /// A control file of another cluster than the one whose backup this is.
     #[error("the backup is of cluster {expected}, but its global/pg_control belongs to {got}")]
     Cluster {
@@ -245,6 +248,17 @@ pub enum AttachTimelineError {
     /// What was stored cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenTimelineError),
+}
+
+/// Why a history file that is kept cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryFileError {
+    /// That of a timeline that began since the base backup, in the WAL log.
+    #[error(transparent)]
+    Log(#[from] WalLogError),
+    /// That of the base backup's timeline, among the small files.
+    #[error(transparent)]
+    Base(#[from] StateError),
 }
 
 /// Why a read has no answer.

@@ -40,7 +40,7 @@ mod timeline;
 pub use attach::Attach;
 pub use engines::Engines;
 pub use error::{
-    AttachTimelineError, IngestError, LostWal, OpenTimelineError, ReadError, RepositoryError,
+    AttachTimelineError, HistoryFileError, IngestError, LostWal, OpenTimelineError, ReadError, RepositoryError,
 };
 pub use id::{Id, ParseIdError};
 pub use ingest::{Ingest, Progress};

@@ -4,13 +4,14 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use page_cache::{PageCache, TimelineInfo, WalLogError};
+use page_cache::{PageCache, TimelineInfo};
 use pgdata::{ClusterState, ControlFile, Lsn, Timelines};
 use walredo::Redo;
 
+use crate::attach::history_path;
 use crate::ingest::Fault;
 use crate::pages::Pages;
-use crate::{Engines, Id, Ingest, IngestError, LostWal, OpenTimelineError, Options};
+use crate::{Engines, HistoryFileError, Id, Ingest, IngestError, LostWal, OpenTimelineError, Options};
 
 /// The file with the branch's name in a timeline's directory.
 pub(crate) const NAME_FILE: &str = "branch.json";
@@ -107,12 +108,15 @@ impl Timeline {
         self.pg_timelines().before(lsn)
     }
 
-    /// The history file of one of PostgreSQL's timelines; `None` if it is not kept, as those of the base backup's timeline and before.
+    /// The history file of one of PostgreSQL's timelines; `None` if it is not kept, as those of timelines before the base backup's.
     ///
     /// # Errors
     /// If it is damaged or cannot be read.
-    pub fn pg_history_file(&self, timeline: u32) -> Result<Option<Vec<u8>>, WalLogError> {
-        self.cache.wal().history_file(timeline)
+    pub fn pg_history_file(&self, timeline: u32) -> Result<Option<Vec<u8>>, HistoryFileError> {
+        if timeline == self.info().pg_timeline {
+            return Ok(self.cache.base_blob(&history_path(timeline))?);
+        }
+        Ok(self.cache.wal().history_file(timeline)?)
     }
 
     /// The first LSN that can be read at: the end of the base backup.
