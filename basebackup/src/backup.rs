@@ -99,6 +99,9 @@ impl<'a> Backup<'a> {
 
     fn check(&self) -> Result<(), BackupError> {
         let lsn = self.lsn;
+        if let Start::Standby(_, StandbyOptions { primary_conninfo: Some(conninfo) }) = &self.start {
+            config::check_conninfo(conninfo)?;
+        }
         if let Some(path) = NEEDED.into_iter().find(|&path| !self.has_file(path)) {
             return Err(BackupError::Missing { lsn, path });
         }
@@ -201,7 +204,7 @@ impl<'a> Backup<'a> {
     ) -> Result<(), BackupError> {
         let before = if self.has_file(config::AUTO_CONF) { Some(self.content(config::AUTO_CONF)?) } else { None };
         let in_place = self.tablespaces.iter().any(|oid| !self.links.contains_key(oid));
-        let settings = config::standby_auto_conf(before, options.primary_conninfo.as_deref(), in_place)?;
+        let settings = config::standby_auto_conf(before, options.primary_conninfo.as_deref(), in_place);
         archive.small_file(config::AUTO_CONF, &settings)?;
         archive.small_file(STANDBY_SIGNAL, b"")?;
         archive.small_file(BACKUP_LABEL, replay.backup_label(self.identity.segment_size).as_bytes())?;

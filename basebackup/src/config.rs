@@ -50,29 +50,31 @@ pub(crate) const AUTO_CONF: &str = "postgresql.auto.conf";
 /// The settings of the origin, `before`, with a standby's behind them.
 ///
 /// Archive recovery refuses tablespaces that are plain directories unless a setting allows them.
-///
-/// # Errors
-/// [`BackupError::ConnInfo`] if the connection string fits no line.
 pub(crate) fn standby_auto_conf(
     before: Option<Vec<u8>>,
     primary_conninfo: Option<&str>,
     in_place_tablespaces: bool,
-) -> Result<Vec<u8>, BackupError> {
+) -> Vec<u8> {
     let mut text = before.unwrap_or_default();
     if text.last().is_some_and(|&byte| byte != b'\n') {
         text.push(b'\n');
     }
     if let Some(conninfo) = primary_conninfo {
-        if conninfo.contains(['\n', '\r', '\0']) {
-            return Err(BackupError::ConnInfo);
-        }
         let quoted = conninfo.replace('\\', "\\\\").replace('\'', "''");
         text.extend_from_slice(format!("primary_conninfo = '{quoted}'\n").as_bytes());
     }
     if in_place_tablespaces {
         text.extend_from_slice(b"allow_in_place_tablespaces = on\n");
     }
-    Ok(text)
+    text
+}
+
+/// Whether a connection string can be a setting's value.
+///
+/// # Errors
+/// [`BackupError::ConnInfo`] if it fits no line.
+pub(crate) fn check_conninfo(conninfo: &str) -> Result<(), BackupError> {
+    if conninfo.contains(['\n', '\r', '\0']) { Err(BackupError::ConnInfo) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -94,13 +96,13 @@ mod tests {
     #[test]
     fn a_standbys_settings_come_last() {
         let text = |before: Option<&[u8]>, conninfo, in_place| {
-            let text = standby_auto_conf(before.map(<[u8]>::to_vec), conninfo, in_place).unwrap();
-            String::from_utf8(text).unwrap()
+            String::from_utf8(standby_auto_conf(before.map(<[u8]>::to_vec), conninfo, in_place)).unwrap()
         };
         assert_eq!(text(None, None, false), "");
         assert_eq!(text(Some(b"a = 1"), None, true), "a = 1\nallow_in_place_tablespaces = on\n");
         let conninfo = r"host=/tmp password='it\'s'";
         assert_eq!(text(None, Some(conninfo), false), "primary_conninfo = 'host=/tmp password=''it\\\\''s'''\n");
-        assert!(matches!(standby_auto_conf(None, Some("host=a\nport=1"), false), Err(BackupError::ConnInfo)));
+        assert!(check_conninfo(conninfo).is_ok());
+        assert!(matches!(check_conninfo("host=a\nport=1"), Err(BackupError::ConnInfo)));
     }
 }

@@ -227,7 +227,8 @@ fn usage_error(error: &clap::Error) -> ServiceError {
     let text = error.to_string();
     let (first, rest) = text.split_once("\n\n").unwrap_or((&text, ""));
     let words: Vec<&str> = first.strip_prefix("error: ").unwrap_or(first).split_whitespace().collect();
-    ServiceError::new(SqlState::SYNTAX_ERROR, words.join(" ")).with_hint(rest.trim())
+    let error = ServiceError::new(SqlState::SYNTAX_ERROR, words.join(" "));
+    if rest.trim().is_empty() { error } else { error.with_hint(rest.trim()) }
 }
 
 /// An error with its causes, each said once: some name their cause in their own text.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use pgdata::{Fork, Lsn, RelTag};
 
 use crate::bench::BenchCommand;
@@ -173,6 +173,7 @@ pub struct PagesArgs {
 }
 
 #[derive(Args, Debug)]
+#[command(group(ArgGroup::new("place").required(true)))]
 pub struct BasebackupArgs {
     /// The timeline's name or id.
     pub timeline: String,
@@ -180,10 +181,10 @@ pub struct BasebackupArgs {
     #[arg(long, value_name = "LSN")]
     pub at: Option<Lsn>,
     /// Unpack it into this directory, which must be empty or not there yet.
-    #[arg(short = 'D', long, value_name = "DIR", required_unless_present = "output", conflicts_with = "output")]
+    #[arg(short = 'D', long, value_name = "DIR", group = "place")]
     pub target: Option<PathBuf>,
     /// Write it to this file as a tar archive ("-": standard output).
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", group = "place")]
     pub output: Option<PathBuf>,
     /// Compress it: on the way, and in the file.
     #[arg(long)]

@@ -36,6 +36,7 @@ mod source;
 mod stats;
 mod status;
 mod target;
+mod tell;
 mod timeline_at;
 mod unpack;
 mod users;
@@ -61,7 +62,7 @@ fn main() -> ExitCode {
         // Whoever read the output has seen enough (`| head`).
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("pageserver: {error:#}");
+            tell::tell(format_args!("pageserver: {}", backend::with_causes(&error)));
             ExitCode::FAILURE
         }
     }

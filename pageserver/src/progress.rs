@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, HumanDuration, ProgressBar, ProgressStyle};
 
+use crate::tell::tell;
+
 /// A line is printed each time that another tenth has come.
 const STEPS: u64 = 10;
 
@@ -39,7 +41,7 @@ impl CopyProgress {
     pub fn set_total(&self, total: u64) {
         self.total.set(Some(total));
         match &self.bar {
-            None => eprintln!("receiving about {}", HumanBytes(total)),
+            None => tell(format_args!("receiving about {}", HumanBytes(total))),
             Some(bar) => {
                 bar.set_length(total);
                 set_style(bar, "receiving {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta} left");
@@ -56,7 +58,7 @@ impl CopyProgress {
         } else if let Some(total) = self.total.get()
             && step(done, total) > self.step.replace(step(done, total))
         {
-            eprintln!("{}", line(done, total, self.start.elapsed()));
+            tell(line(done, total, self.start.elapsed()));
         }
     }
 
@@ -65,12 +67,11 @@ impl CopyProgress {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
-        let elapsed = self.start.elapsed();
-        eprintln!(
-            "received {} in {elapsed:.1?}, {}/s",
-            HumanBytes(self.done.get()),
-            HumanBytes(rate(self.done.get(), elapsed))
-        );
+        let (done, elapsed) = (self.done.get(), self.start.elapsed());
+        if done > 0 {
+            let (bytes, rate) = (HumanBytes(done), HumanBytes(rate(done, elapsed)));
+            tell(format_args!("received {bytes} in {elapsed:.1?}, {rate}/s"));
+        }
     }
 }
 

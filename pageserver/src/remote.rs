@@ -13,6 +13,7 @@ use crate::attach::{CATCH_UP, CHECKPOINT, COPY, READY};
 use crate::cli::{AttachArgs, FollowArgs, PageArgs, PagesArgs, RemoteCommand};
 use crate::hexdump;
 use crate::target::Target;
+use crate::tell::tell;
 
 /// Runs a command on a server.
 pub fn run(server: &str, command: &RemoteCommand) -> Result<()> {
@@ -124,7 +125,7 @@ impl Progress {
             other => other,
         };
         if !std::io::stderr().is_terminal() {
-            eprintln!("{text}");
+            tell(text);
         }
         let template = match phase {
             CHECKPOINT => "{spinner} {msg} {elapsed}",
@@ -150,7 +151,7 @@ fn follow(client: &mut Client, args: &FollowArgs) -> Result<()> {
     let (server, timeline) = (row.text(0).unwrap_or_default(), row.int8(1).unwrap_or_default());
     match row.text(2).unwrap_or_default() {
         "" => {}
-        notice => eprintln!("pageserver: {notice}"),
+        notice => tell(format_args!("pageserver: {notice}")),
     }
     print(&format!("{} follows {server}, which is on timeline {timeline} of PostgreSQL\n", args.timeline))
 }
@@ -192,6 +193,9 @@ fn pages(client: &mut Client, args: &PagesArgs) -> Result<()> {
         write!(query, " --at {lsn}")?;
     }
     let result = client.query_all(&query)?;
+    if result.rows.is_empty() {
+        tell("there is no such page");
+    }
     let mut text = String::new();
     for row in &result.rows {
         let value = |column| row.text(column).unwrap_or_default();
@@ -228,6 +232,6 @@ fn page(client: &mut Client, args: &PageArgs) -> Result<()> {
             std::fs::write(path, &page).with_context(|| format!("cannot write {}", path.display()))?;
         }
     }
-    eprintln!("{} block {} as of {lsn}", args.relation.with_fork(args.fork), args.block);
+    tell(format_args!("{} block {} as of {lsn}", args.relation.with_fork(args.fork), args.block));
     Ok(())
 }

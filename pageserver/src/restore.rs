@@ -15,6 +15,7 @@ use crate::basebackup::size_in_notice;
 use crate::cli::BasebackupArgs;
 use crate::progress::{CopyProgress, Counted};
 use crate::remote::{OutputClosed, connect, plain, print, quote};
+use crate::tell::tell;
 use crate::unpack::Target;
 
 /// Makes a data directory, or an archive of one.
@@ -33,10 +34,11 @@ fn backup(client: &mut Client, args: &BasebackupArgs) -> Result<()> {
     let stored = store(&mut copy, args, target.as_ref());
     progress.finish();
     // The server's word for what went wrong says more than that the stream broke off.
-    if let Some(error) = copy.error.take() {
-        return Err(error.into());
+    let stored = copy.error.take().map_or(stored, |error| Err(error.into()));
+    if let Err(error) = stored {
+        target.iter().for_each(Target::clear);
+        return Err(error);
     }
-    stored?;
     let lsn =
         copy.tag.as_deref().and_then(|tag| tag.split(' ').nth(1)).context("the server did not finish the backup")?;
     match (&args.target, &args.output) {
@@ -119,7 +121,7 @@ impl<'a, 'c> CopyReader<'a, 'c> {
                 Some(Ok(QueryItem::Complete(tag))) => self.tag = Some(tag),
                 Some(Ok(QueryItem::Notice(notice))) => match size_in_notice(&notice.message) {
                     Some(size) => self.progress.set_total(size),
-                    None => eprintln!("{notice}"),
+                    None => tell(notice),
                 },
                 Some(Ok(_)) => {}
                 Some(Err(error)) => {

@@ -1,6 +1,6 @@
 //! A tar stream becomes a data directory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
@@ -8,6 +8,8 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use tar::EntryType;
+
+use crate::tell::tell;
 
 /// Files are written in pieces of this many bytes.
 const PIECE: usize = 256 << 10;
@@ -35,7 +37,7 @@ impl Target {
     pub fn unpack(&self, stream: impl Read) -> Result<()> {
         let mut archive = tar::Archive::new(stream);
         let mut buffer = vec![0; PIECE];
-        let mut seen = BTreeMap::new();
+        let mut links = BTreeSet::new();
         for member in archive.entries()? {
             let mut member = member?;
             let path = member.path()?.into_owned();
@@ -44,7 +46,7 @@ impl Target {
             match (member.header().entry_type(), &place) {
                 (EntryType::Directory, Place::Tablespace(oid, dir)) => {
                     symlink(dir, self.data.join(TABLESPACES).join(oid.to_string())).with_context(context)?;
-                    seen.insert(*oid, ());
+                    links.insert(*oid);
                 }
                 // The data directory's own member.
                 (EntryType::Directory, Place::In(path)) if path == &self.data => {}
@@ -52,18 +54,41 @@ impl Target {
                     DirBuilder::new().mode(0o700).create(path).with_context(context)?;
                 }
                 (EntryType::Regular, Place::In(path)) => {
+                    // All directories stand before the first file: nobody waits for the whole archive to hear of a wrong number.
+                    self.check_links(&links)?;
                     write_file(&mut member, path, &mut buffer).with_context(context)?;
                 }
                 (kind, _) => bail!("the archive has {} as a {kind:?}, which no data directory has", path.display()),
             }
         }
-        if let Some(oid) = self.tablespaces.keys().find(|oid| !seen.contains_key(oid)) {
-            bail!("there is no tablespace {oid} to be put elsewhere: SELECT oid, spcname FROM pg_tablespace");
-        }
+        self.check_links(&links)?;
         for tree in self.tablespaces.values().chain([&self.data]) {
             sync_tree(tree).with_context(|| format!("cannot make {} durable", tree.display()))?;
         }
         Ok(())
+    }
+
+    fn check_links(&self, links: &BTreeSet<u32>) -> Result<()> {
+        match self.tablespaces.keys().find(|oid| !links.contains(oid)) {
+            None => Ok(()),
+            Some(oid) => {
+                bail!("there is no tablespace {oid} to be put elsewhere: SELECT oid, spcname FROM pg_tablespace")
+            }
+        }
+    }
+
+    /// Empties the directories again, as far as that is possible: what is not whole is of no use, and would be in the way of the next attempt.
+    pub fn clear(&self) {
+        for dir in self.tablespaces.values().chain([&self.data]) {
+            for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+                let path = entry.path();
+                let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+                let removed = if is_dir { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+                if let Err(error) = removed {
+                    tell(format_args!("pageserver: cannot remove {}: {error}", path.display()));
+                }
+            }
+        }
     }
 
     /// Where a member belongs.
@@ -194,10 +219,18 @@ mod tests {
     }
 
     #[test]
-    fn a_tablespace_that_is_not_there_is_an_error() {
+    fn a_tablespace_that_is_not_there_is_an_error_before_the_first_file() {
         let directory = tempfile::tempdir().expect("temporary directory");
-        let target = Target::make(&directory.path().join("d"), &[(7, directory.path().join("e"))]).expect("new");
-        let error = target.unpack(&archive(&["./"])[..]).expect_err("no tablespace");
-        assert!(error.to_string().contains("no tablespace 7"), "{error}");
+        let (data, elsewhere) = (directory.path().join("d"), directory.path().join("e"));
+        let target = Target::make(&data, &[(7, elsewhere.clone())]).expect("new");
+        for members in [&["./"][..], &["./", "base/", "PG_VERSION"]] {
+            let error = target.unpack(&archive(members)[..]).expect_err("no tablespace");
+            assert!(error.to_string().contains("no tablespace 7"), "{error}");
+            assert!(!data.join("PG_VERSION").exists());
+        }
+        fs::write(elsewhere.join("x"), "").expect("written");
+        target.clear();
+        make_empty(&data).expect("empty again");
+        make_empty(&elsewhere).expect("empty again");
     }
 }
