@@ -3,7 +3,9 @@
 //! The native engine works on, record by record, from its own page of the record before. The judge asks for many answers at once: pages
 //! and records gather, and then the stock server makes and masks all of them in one go.
 
-use std::collections::{BTreeMap, HashMap};
+mod table;
+
+use std::collections::HashMap;
 
 use pgdata::maps::vm_position;
 use pgdata::{
@@ -15,6 +17,7 @@ use wal_decoder::{Interpreter, Record, VmEdit};
 use walredo::{MaskRequest, NativeRedo, PostgresRedo, Redo, RedoError, RedoRecord, RedoRequest, record_type};
 
 use super::recording::Recording;
+use table::{Row, Table};
 
 /// Where the bits of a visibility map page begin.
 const VM_MAP: usize = 24;
@@ -26,28 +29,6 @@ const NOT_FOREIGN: &str = "INPLACE";
 const SHOWN: usize = 20;
 /// So many pages are judged at once.
 const BATCH: usize = 1000;
-
-/// What was seen of one type of record.
-#[derive(Default)]
-struct Row {
-    calls: u64,
-    /// With images to compare with.
-    compared: u64,
-    /// Other than the primary's page.
-    mismatched: u64,
-    /// Other than the primary's page just as the stock server's is: see [`is_postgres_own`].
-    own: u64,
-    /// Other than the stock server's page, in any byte.
-    differing: u64,
-    /// Left to an engine behind.
-    passed_on: u64,
-    /// Left out on purpose, and how many of these a comparison noticed.
-    dropped: u64,
-    noticed: u64,
-    /// Of those left out: with an image to compare with, and other than that after masking.
-    dropped_with_image: u64,
-    noticed_by_image: u64,
-}
 
 /// A page that the native engine made of one record.
 #[derive(Clone)]
@@ -87,7 +68,7 @@ pub struct Judge<'r> {
     only: Option<String>,
     pages: HashMap<PageKey, Box<Page>>,
     made: Vec<Made>,
-    table: BTreeMap<(u8, &'static str), Row>,
+    table: Table,
     differences: Vec<String>,
     /// Changes of pages so far, of which some are left out.
     changes: u64,
@@ -109,7 +90,7 @@ impl<'r> Judge<'r> {
             only: std::env::var("WALREDO_RMGR").ok(),
             pages: HashMap::new(),
             made: Vec::new(),
-            table: BTreeMap::new(),
+            table: Table::default(),
             differences: Vec::new(),
             changes: 0,
         }
@@ -178,7 +159,7 @@ impl<'r> Judge<'r> {
         let request = RedoRequest { version: self.version, key, has_base, records: std::slice::from_ref(&raw) };
         let made = self.native.redo(&request, &mut ours);
         let name = record_type(self.version, record.rmid, record.info);
-        let row = self.table.entry((record.rmid, name)).or_default();
+        let row = self.table.row(record.rmid, name);
         row.calls += 1;
         if let Err(error) = made {
             match error {
@@ -259,7 +240,7 @@ impl<'r> Judge<'r> {
         self.stock.mask_batch(&mut masks).unwrap();
         drop(masks);
         for Pair { of, pages: [ours, theirs] } in &pairs {
-            if is_postgres_own(&made[*of], ours, theirs) {
+            if !made[*of].dropped && is_postgres_own(&made[*of], ours, theirs) {
                 self.row(&made[*of]).own += 1;
             } else if let Some(at) = first_difference(ours, theirs) {
                 self.mismatch(&made[*of], describe(ours, theirs, at), &mut noticed[*of]);
@@ -325,28 +306,27 @@ impl<'r> Judge<'r> {
     }
 
     fn row(&mut self, made: &Made) -> &mut Row {
-        self.table.entry((made.rmid, made.name)).or_default()
+        self.table.row(made.rmid, made.name)
     }
 
     /// Prints the table, and panics if anything differs, the judge did not notice what was left out, something was left to another engine, or there
     /// was no record of one of these types.
     pub fn verdict(mut self, expected: &[(u8, &'static str)]) {
         self.judge_made();
-        println!("{}", self.text());
-        let own = self.table.values().map(|row| row.own).sum::<u64>();
+        println!("{}", self.table.text(self.version));
+        let sum = |count| self.table.sum(count);
+        let own = sum(|row| row.own);
         if own > 0 {
             println!(
                 "{own} GiST pages differ from the primary's in a flag that nothing reads, as those of PostgreSQL's own redo do"
             );
         }
         let shown = self.differences.join("\n");
-        let sum = |count: fn(&Row) -> u64| self.table.values().map(count).sum::<u64>();
         let wrong = sum(|row| row.mismatched + row.differing);
         assert!(wrong == 0, "{wrong} pages differ:\n{shown}");
         assert_eq!(sum(|row| row.passed_on), 0, "records were left to another engine");
         assert_eq!(self.stock.stats().starts, 1, "a record made the stock server's redo process fail");
-        let missing: Vec<_> =
-            expected.iter().filter(|of| self.table.get(*of).is_none_or(|row| row.calls == 0)).collect();
+        let missing: Vec<_> = expected.iter().filter(|of| !self.table.has(of)).collect();
         assert!(missing.is_empty(), "there was no record of {missing:?}");
         let (dropped, noticed) = (sum(|row| row.dropped), sum(|row| row.noticed));
         let (with_image, by_image) = (sum(|row| row.dropped_with_image), sum(|row| row.noticed_by_image));
@@ -355,28 +335,7 @@ impl<'r> Judge<'r> {
         );
         assert!(dropped > 0 && noticed == dropped, "{noticed} of {dropped} changes left out were noticed:\n{shown}");
         // What masking hides, such as a mark that all is visible, an image alone does not show.
-        assert!(by_image * 2 > with_image, "images alone show too little");
-    }
-
-    fn text(&self) -> String {
-        let mut text = format!(
-            "PostgreSQL {}\n{:10} {:22} {:>8} {:>8} {:>10} {:>9} {:>9} {:>15}\n",
-            self.version, "", "record", "calls", "compared", "mismatched", "differing", "passed on", "control noticed"
-        );
-        for ((rmid, name), row) in &self.table {
-            text += &format!(
-                "{:10} {name:22} {:>8} {:>8} {:>10} {:>9} {:>9} {:>10} of {}\n",
-                rmgr_name(*rmid),
-                row.calls,
-                row.compared,
-                row.mismatched,
-                row.differing,
-                row.passed_on,
-                row.noticed,
-                row.dropped
-            );
-        }
-        text
+        assert!(by_image * 10 > with_image * 9, "images alone show too little");
     }
 }
 
