@@ -15,6 +15,8 @@ pub struct Row {
     pub mismatched: u64,
     /// Other than the primary's page just as the stock server's is: see `is_postgres_own` of the judge.
     pub own: u64,
+    /// Maps that lack bits of the primary's: see `Judge::watch_map`.
+    pub hollow: u64,
     /// Other than the stock server's page, in any byte.
     pub differing: u64,
     /// Left to an engine behind.
