@@ -97,10 +97,10 @@ pub enum WalLogError {
         reason: String,
     },
     /// A record read back is not the one that was ingested.
-    #[error("the record from {start} to {lsn} is damaged in the WAL segment file {}: {source}", path.display())]
+    #[error("the record from {start} to {lsn} is damaged in the WAL segment file {}: {source}", one_of(paths))]
     Record {
-        /// The file in which the record starts.
-        path: PathBuf,
+        /// The files in which the record lies: its CRC does not tell which of them is damaged.
+        paths: Vec<PathBuf>,
         /// The record's first byte.
         start: Lsn,
         /// The record's LSN, its end.
@@ -111,4 +111,8 @@ pub enum WalLogError {
     /// The position after the last number.
     #[error("the WAL cannot go on after {0}: there are no more positions")]
     EndOfNumbers(Lsn),
+}
+
+fn one_of(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" or ")
 }

@@ -117,3 +117,20 @@ fn every_byte_of_a_record_on_disk_is_protected() {
     }
     assert!(noticed >= 9000 + 350 + 4 * 24, "{noticed} of {}", wal.bytes.len());
 }
+
+#[test]
+fn both_files_of_a_record_are_named() {
+    let (disk, cache, mut wal) = fresh(0);
+    let key = PageKey { object: clog(0), block: 3 };
+    let change = Change::Page { key, effect: PageEffect::Modify };
+    let record = wal.record(1 << 20);
+    append_rest(&cache, &wal);
+    cache.ingest(record.start, record.lsn, &record.bytes, &[change]).unwrap();
+    cache.advance(wal.end()).unwrap();
+    let second = Path::new(DIR).join("wal/000000010000000000000004");
+    let mut bytes = disk.read(&second);
+    bytes[1000] ^= 1;
+    disk.overwrite(&second, bytes);
+    let error = cache.lookup(key, wal.end(), &mut [0; PAGE_SIZE]).unwrap_err().to_string();
+    assert!(error.contains("000000010000000000000003 or ") && error.contains("000000010000000000000004:"), "{error}");
+}
