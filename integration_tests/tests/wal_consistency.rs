@@ -23,10 +23,14 @@ use integration_tests::workload::{self, Workload};
 use integration_tests::{Cluster, in_scratch};
 use pgdata::{Lsn, PAGE_SIZE, Page, PageKey, PgVersion};
 use repository::Timeline;
-use wal_decoder::rmgr::rmgr_name;
+use wal_decoder::rmgr::{RM_GIST_ID, rmgr_name};
 use wal_decoder::{Record, WalStream};
 use walredo::{PostgresRedo, record_type};
 
+/// PostgreSQL's redo of a record that deletes tuples from a GiST page sets `F_TUPLES_DELETED`, which nothing reads. In minor releases before the
+/// flag was given up the primary did not, and no mask hides it.
+const GIST_TUPLES_DELETED: u8 = 1 << 2;
+const GIST_FLAGS: usize = PAGE_SIZE - 4;
 /// How many pages are compared at a time.
 const THREADS: u32 = 2;
 
@@ -157,6 +161,9 @@ fn compare(timeline: &Timeline, judge: &PostgresRedo, image: &Image) -> Result<(
 fn differ(judge: &PostgresRedo, image: &Image, ours: &mut Page) -> Result<()> {
     let mut theirs = image.page.clone();
     judge.mask(image.rmid, image.key.block, ours, &mut theirs)?;
+    if image.rmid == RM_GIST_ID {
+        theirs[GIST_FLAGS] |= ours[GIST_FLAGS] & GIST_TUPLES_DELETED;
+    }
     let first = ours.iter().zip(theirs.iter()).position(|(a, b)| a != b);
     ensure!(
         first.is_none(),
