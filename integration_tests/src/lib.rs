@@ -14,8 +14,8 @@
 //!
 //! # Environment
 //!
-//! - `PG_TEST_VERSION=17` runs the tests on that major version, `PG_BIN_17` and `PG_TOOLS_17` say where its programs are if not where
-//!   Debian has them: see [`PgInstall`]. The pageserver must have been built with that version's server headers.
+//! - `PG_TEST_VERSION=17` runs the tests on that major version, `PG_BIN_17` says where its programs are if not where Debian has
+//!   them: see [`PgInstall`]. The pageserver must have been built with that version's server headers.
 //! - `PAGESERVER_BIN` is the binary under test, if it is not the one that cargo has built beside the tests.
 //! - `BASEBACKUP_ALL_LSNS=1` makes clones of all moments that a workload notes, not only of a few.
 //! - `KEEP_TEST_DIRS=1` keeps the directories of tests that pass.

@@ -1,10 +1,7 @@
 //! Where PostgreSQL's programs are, and which PostgreSQL the tests run on. The environment decides:
 //!
 //! - `PG_TEST_VERSION`: the major version for tests that do not ask for one of their own; 15 if it is not set.
-//! - `PG_BIN_17` (`_15`, `_16`, `_18`): the directory of that server's programs; Debian's if it is not set.
-//! - `PG_TOOLS_17` (`_15`, `_16`, `_18`): directories, separated by `:`, that are looked through for programs which are not in the
-//!   former. `psql` and `pgbench` may be of another version than the server; `pg_waldump` and `pg_resetwal` must be of the
-//!   same, and `pg_basebackup` not older.
+//! - `PG_BIN_17` (`_15`, `_16`, `_18`): the directory of that version's programs, all of them; Debian's if it is not set.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -15,13 +12,11 @@ use pgdata::PgVersion;
 
 use crate::RunAs;
 
-/// An installed PostgreSQL. Its programs are in the directory `PG_BIN_<major>`, or where Debian has them; those that are not there are
-/// looked for in the directories `PG_TOOLS_<major>`, separated by `:`.
+/// An installed PostgreSQL. Its programs are in the directory `PG_BIN_<major>`, or where Debian has them.
 #[derive(Clone, Debug)]
 pub struct PgInstall {
     version: PgVersion,
     bin: PathBuf,
-    tools: Vec<PathBuf>,
 }
 
 /// The version of PostgreSQL that tests run on: the major number in `PG_TEST_VERSION`, else 15.
@@ -53,7 +48,7 @@ impl PgInstall {
              directory that holds its programs.",
             bin.join("postgres").display()
         );
-        PgInstall { version, bin, tools: tools(version) }
+        PgInstall { version, bin }
     }
 
     /// The installation whose programs are in the directory `bin`, of the version that its `postgres` says it is.
@@ -68,7 +63,7 @@ impl PgInstall {
         let major = major_version(&text)
             .with_context(|| format!("{} --version answers {:?}", program.display(), text.trim()))?;
         let version = PgVersion::from_major(major)?;
-        Ok(PgInstall { version, bin: bin.canonicalize()?, tools: tools(version) })
+        Ok(PgInstall { version, bin: bin.canonicalize()? })
     }
 
     /// The major version.
@@ -83,24 +78,10 @@ impl PgInstall {
         &self.bin
     }
 
-    /// Where a program is: in the server's directory, or else in one for tools.
-    fn program(&self, name: &str) -> PathBuf {
-        let all = std::iter::once(&self.bin).chain(&self.tools).map(|dir| dir.join(name));
-        all.clone().find(|program| program.exists()).unwrap_or_else(|| self.bin.join(name))
-    }
-
-    /// Whether there is a program of this name that is of the server's major version.
-    #[must_use]
-    pub fn has(&self, name: &str) -> bool {
-        let output = Command::new(self.program(name)).arg("--version").stdin(Stdio::null()).output();
-        let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-        major_version(&text) == Some(self.version.major())
-    }
-
     /// One of the programs, to be run as the servers' user, with nothing of the caller's PostgreSQL settings.
     #[must_use]
     pub fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(self.program(program));
+        let mut command = Command::new(self.bin.join(program));
         for (name, _) in env::vars_os() {
             if name.to_str().is_some_and(|name| name.starts_with("PG") && !name.starts_with("PG_BIN_")) {
                 command.env_remove(name);
@@ -110,12 +91,6 @@ impl PgInstall {
         RunAs::server_user().apply(&mut command);
         command
     }
-}
-
-/// The directories in `PG_TOOLS_<major>`.
-fn tools(version: PgVersion) -> Vec<PathBuf> {
-    let list = env::var_os(format!("PG_TOOLS_{}", version.major()));
-    list.map(|list| env::split_paths(&list).collect()).unwrap_or_default()
 }
 
 /// The major version in `postgres (PostgreSQL) 15.4 (Debian …)`.

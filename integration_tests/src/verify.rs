@@ -1,11 +1,10 @@
 //! Whether a cluster is whole, as PostgreSQL's own programs see it.
 
 use std::fs;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
-use pgdata::{ControlFile, DataFile, Lsn, PAGE_SIZE, SEGMENT_BLOCKS, verify_page_checksum};
+use anyhow::{Result, ensure};
+use pgdata::{ControlFile, Lsn};
 
 use crate::pg_install::run;
 use crate::process::POLL;
@@ -33,8 +32,7 @@ impl Cluster {
         run(&mut command).map(drop)
     }
 
-    /// Has `pg_checksums` verify all pages of the stopped cluster, or does it itself where there is no such program of the server's
-    /// version. `false` if the cluster has no checksums.
+    /// Has `pg_checksums` verify all pages of the stopped cluster. `false` if the cluster has no checksums.
     ///
     /// # Errors
     /// If a page is damaged.
@@ -43,12 +41,7 @@ impl Cluster {
         if !control.data_checksums() {
             return Ok(false);
         }
-        if self.install().has("pg_checksums") {
-            run(self.install().command("pg_checksums").arg("--check").arg("-D").arg(self.data()))?;
-        } else {
-            let blocks = verify_files(&control, self.data())?;
-            println!("no pg_checksums of this version: the checksums of {blocks} blocks were verified by pgdata");
-        }
+        run(self.install().command("pg_checksums").arg("--check").arg("-D").arg(self.data()))?;
         Ok(true)
     }
 
@@ -99,28 +92,4 @@ impl Cluster {
         ensure!(answer.trim_end() == "t", "the standby was not promoted: {}", self.log_text()?);
         Ok(())
     }
-}
-
-/// Verifies the pages of all relation files, links to tablespaces followed, and counts them.
-fn verify_files(control: &ControlFile, data: &Path) -> Result<u64> {
-    let mut blocks = 0;
-    let mut directories = vec![String::new()];
-    while let Some(directory) = directories.pop() {
-        for entry in fs::read_dir(data.join(&directory))? {
-            let name = entry?.file_name().to_str().context("a strange file name")?.to_owned();
-            let path = if directory.is_empty() { name } else { format!("{directory}/{name}") };
-            if fs::metadata(data.join(&path))?.is_dir() {
-                directories.push(path);
-            } else if let Ok(DataFile::Relation { segment, .. }) = DataFile::classify(control.version, &path) {
-                let content = fs::read(data.join(&path))?;
-                let (pages, rest) = content.as_chunks::<PAGE_SIZE>();
-                ensure!(rest.is_empty(), "{path} ends in a part of a page");
-                for (block, page) in (segment * SEGMENT_BLOCKS..).zip(pages) {
-                    verify_page_checksum(page, block).with_context(|| path.clone())?;
-                    blocks += 1;
-                }
-            }
-        }
-    }
-    Ok(blocks)
 }

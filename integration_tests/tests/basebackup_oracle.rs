@@ -2,7 +2,7 @@
 //! (`pg_amcheck --heapallindexed --rootdescend`, checksums), takes the same workload itself, and is whole afterwards and after
 //! a restart.
 //!
-//! Not all moments are cloned unless `BASEBACKUP_ALL_LSNS` is set: then also some chosen at random, and each as a standby as well.
+//! Not all moments are cloned unless `BASEBACKUP_ALL_LSNS` is set to 1: then also some chosen at random, and each as a standby as well.
 
 use std::env;
 use std::path::Path;
@@ -51,9 +51,11 @@ fn run(dir: &Path, options: &ClusterOptions, few: &[usize]) -> Result<()> {
         Ok(())
     })?;
     let end = lab.primary.current_lsn()?;
+    // It installs the extension that standbys want to have from their primary.
+    lab.primary.amcheck(false)?;
     let moments: Vec<(Lsn, Contents)> = work.noted().iter().copied().zip(held).collect();
     ensure!(moments.len() >= 4, "only {} moments were noted", moments.len());
-    let all = env::var_os("BASEBACKUP_ALL_LSNS").is_some();
+    let all = env::var("BASEBACKUP_ALL_LSNS").is_ok_and(|all| all != "0");
     for (number, (lsn, held)) in moments.iter().enumerate() {
         if all || few.contains(&number) {
             clone_at(&lab, &dir.join(format!("clone-{number}")), *lsn, Some(held))?;
@@ -64,18 +66,16 @@ fn run(dir: &Path, options: &ClusterOptions, few: &[usize]) -> Result<()> {
             println!("{lsn}: noted, and left out: BASEBACKUP_ALL_LSNS is not set");
         }
     }
-    match (all, lab.primary.install().has("pg_waldump")) {
-        (false, _) => println!("{RANDOM} moments at random are left out: BASEBACKUP_ALL_LSNS is not set"),
-        (true, false) => println!("{RANDOM} moments at random are left out: there is no pg_waldump of this version"),
-        (true, true) => {
-            let dump = WalDump::new(lab.primary.install(), &lab.primary.data().join("pg_wal"));
-            let records = dump.records(moments[0].0, end)?;
-            let size = u64::from(options.wal_segment_mb) << 20;
-            for lsn in random_record_ends(&records, size, RANDOM) {
-                clone_at(&lab, &dir.join(format!("clone-{}", lsn.0)), lsn, None)?;
-                standby_at(&lab, &dir.join(format!("standby-{}", lsn.0)), lsn)?;
-            }
+    if all {
+        let dump = WalDump::new(lab.primary.install(), &lab.primary.data().join("pg_wal"));
+        let records = dump.records(moments[0].0, end)?;
+        let size = u64::from(options.wal_segment_mb) << 20;
+        for lsn in random_record_ends(&records, size, RANDOM) {
+            clone_at(&lab, &dir.join(format!("clone-{}", lsn.0)), lsn, None)?;
+            standby_at(&lab, &dir.join(format!("standby-{}", lsn.0)), lsn)?;
         }
+    } else {
+        println!("{RANDOM} moments at random are left out: BASEBACKUP_ALL_LSNS is not set");
     }
     lab.pageserver.sigterm()
 }

@@ -260,7 +260,7 @@ fn check_if_named(major: u32) {
         None => println!("{variable} is not set: PostgreSQL {major} is not checked"),
         Some(bin) => {
             let installation = Installation::find(major).unwrap_or_else(|| panic!("no postgres in {bin:?}"));
-            check_version(installation, "off pglz");
+            check_version(installation, "off pglz lz4 zstd");
         }
     }
 }

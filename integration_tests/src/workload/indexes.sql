@@ -55,6 +55,10 @@ SELECT brin_desummarize_range('br_n', :round * 20) \g /dev/null
 SELECT brin_desummarize_range('br_t', :round * 20) \g /dev/null
 VACUUM br;
 
+INSERT INTO bl SELECT i % 10, i % 100, i FROM generate_series(1, 1500) i;
+DELETE FROM bl WHERE c % 2 = 0;
+VACUUM bl;
+
 -- Builds from full tables, on their own and while others write.
 CREATE INDEX build_bt ON bt (wide, id) INCLUDE (dup);
 CREATE INDEX build_hash ON bt USING hash (wide);
@@ -63,9 +67,10 @@ CREATE INDEX build_gist ON gs USING gist (p) WITH (buffering = on);
 CREATE INDEX build_gist_sorted ON sp USING gist (p);
 CREATE INDEX build_spgist ON sp USING spgist (t);
 CREATE INDEX build_brin ON bt USING brin (id, dup) WITH (pages_per_range = 4);
+CREATE INDEX build_bloom ON bt USING bloom (id, dup);
 CREATE INDEX CONCURRENTLY build_conc ON heap_hot (n);
 REINDEX INDEX bt_dup;
 REINDEX INDEX CONCURRENTLY bt_id;
 REINDEX TABLE gs;
-DROP INDEX build_bt, build_hash, build_gin, build_gist, build_gist_sorted, build_spgist, build_brin;
+DROP INDEX build_bt, build_hash, build_gin, build_gist, build_gist_sorted, build_spgist, build_brin, build_bloom;
 DROP INDEX CONCURRENTLY build_conc;

@@ -16,8 +16,6 @@ use crate::{Cluster, ClusterOptions, Process, current_lsn};
 const SETUP: &str = include_str!("setup.sql");
 const HEAP: &str = include_str!("heap.sql");
 const INDEXES: &str = include_str!("indexes.sql");
-const BLOOM_SETUP: &str = include_str!("bloom_setup.sql");
-const BLOOM: &str = include_str!("bloom.sql");
 const RELATIONS: &str = include_str!("relations.sql");
 const DATABASES: &str = include_str!("databases.sql");
 const CATALOGS: &str = include_str!("catalogs.sql");
@@ -55,11 +53,6 @@ impl<'a> Workload<'a> {
     /// The primary's.
     pub fn set_up(cluster: &'a Cluster) -> Result<Workload<'a>> {
         cluster.psql(DATABASE, SETUP)?;
-        if has_bloom(cluster)? {
-            cluster.psql(DATABASE, BLOOM_SETUP)?;
-        } else {
-            println!("this PostgreSQL lacks the extension bloom: generic WAL is not tested");
-        }
         Ok(Workload { cluster, round: 0, noted: Vec::new() })
     }
 
@@ -95,9 +88,6 @@ impl<'a> Workload<'a> {
         self.note()?;
         meanwhile(1)?;
         self.script(INDEXES)?;
-        if has_bloom(self.cluster)? {
-            self.script(BLOOM)?;
-        }
         sessions::prepare(self.cluster, self.round)?;
         self.note()?;
         meanwhile(2)?;
@@ -147,12 +137,6 @@ fn note(cluster: &Cluster) -> Result<Lsn> {
     let lsn = current_lsn(&mut client)?;
     client.batch_execute("CHECKPOINT")?;
     Ok(lsn)
-}
-
-/// Whether the server has the extension `bloom`: those built without PostgreSQL's contributed modules do not.
-fn has_bloom(cluster: &Cluster) -> Result<bool> {
-    let found = cluster.connect(DATABASE)?.query("SELECT FROM pg_available_extensions WHERE name = 'bloom'", &[])?;
-    Ok(!found.is_empty())
 }
 
 /// Starts `pgbench` with some sessions that work until it is ended, in a database of their own.

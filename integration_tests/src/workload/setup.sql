@@ -53,6 +53,15 @@ CREATE TABLE part_2b PARTITION OF part_2 FOR VALUES WITH (MODULUS 2, REMAINDER 1
 CREATE TABLE part_rest PARTITION OF part DEFAULT;
 CREATE INDEX part_id ON part (id);
 
+-- An access method that lives in an extension and writes generic WAL.
+CREATE EXTENSION bloom;
+CREATE TABLE bl (a int, b int, c int);
+CREATE INDEX bl_abc ON bl USING bloom (a, b, c);
+-- From PostgreSQL 16 on it writes no WAL for the index of an unlogged table, truncated ones included, so that a promoted standby cannot insert
+-- into it. Nothing works on this one.
+CREATE UNLOGGED TABLE un_bl (id int);
+CREATE INDEX un_bl_id ON un_bl USING bloom (id);
+
 CREATE UNLOGGED TABLE un (id int PRIMARY KEY, tags int[], p point, t text);
 CREATE INDEX un_hash ON un USING hash (t);
 CREATE INDEX un_gin ON un USING gin (tags);

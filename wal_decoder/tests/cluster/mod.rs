@@ -12,27 +12,16 @@ use tempfile::TempDir;
 /// The programs of one installed major version.
 pub struct Installation {
     bin: PathBuf,
-    waldump: PathBuf,
-    psql: PathBuf,
 }
 
 impl Installation {
-    /// Finds a major version: its directory is `PG_BIN_<major>` or Debian's. Programs that the directory lacks are
-    /// `PG_WALDUMP_<major>` and the `psql` in the path. `None` if there is no server.
+    /// Finds a major version: its directory is `PG_BIN_<major>` or Debian's. `None` if there is no server.
     pub fn find(major: u32) -> Option<Installation> {
         let bin = match std::env::var_os(format!("PG_BIN_{major}")) {
             Some(bin) => PathBuf::from(bin),
             None => PathBuf::from(format!("/usr/lib/postgresql/{major}/bin")),
         };
-        if !bin.join("postgres").exists() {
-            return None;
-        }
-        let own = |name: &str| Some(bin.join(name)).filter(|path| path.exists());
-        let waldump = own("pg_waldump")
-            .or_else(|| std::env::var_os(format!("PG_WALDUMP_{major}")).map(PathBuf::from))
-            .unwrap_or_else(|| panic!("no pg_waldump of PostgreSQL {major}: name one in PG_WALDUMP_{major}"));
-        let psql = own("psql").unwrap_or_else(|| PathBuf::from("psql"));
-        Some(Installation { bin, waldump, psql })
+        bin.join("postgres").exists().then_some(Installation { bin })
     }
 }
 
@@ -82,7 +71,7 @@ impl Cluster {
     pub fn sql(&self, statements: &str) -> String {
         let script = self.directory.path().join("script.sql");
         fs::write(&script, statements).expect("a script");
-        let mut command = Command::new(&self.installation.psql);
+        let mut command = Command::new(self.bin("psql"));
         command.arg("-h").arg(self.directory.path()).args(["-U", "postgres", "-d", "postgres"]);
         command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-f"]).arg(script);
         self.run(&mut command)
@@ -107,7 +96,7 @@ impl Cluster {
 
     /// What `pg_waldump` prints from the start of the first segment on. It ends with an error at the end of the WAL.
     pub fn waldump(&self, start: &str) -> String {
-        let mut command = Command::new(&self.installation.waldump);
+        let mut command = Command::new(self.bin("pg_waldump"));
         command.arg("-p").arg(self.data().join("pg_wal")).args(["-s", start]);
         let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let end = String::from_utf8_lossy(&output.stderr);
