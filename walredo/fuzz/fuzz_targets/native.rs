@@ -4,7 +4,9 @@
 //! 1 byte: bits 0-1 version, bit 2 there is a base page, bit 3 hint bits are logged │ 1 byte: which of the record's pages
 //! 8192 bytes: the base page, if there is one │ the record; xl_tot_len and the order of LSNs are put right
 //! ```
-//! A record's pages are those that it refers to, and those that it changes besides: of visibility maps and SLRUs. Seeds out of real WAL: `WALREDO_SEEDS=DIR cargo test -p walredo --test damage`.
+//! A record's pages are those that it refers to, and those that it changes besides: of visibility maps and SLRUs. Seeds out of real WAL, of all resource
+//! managers: `WALREDO_SEEDS=DIR cargo test -p walredo --test damage`, with `-- --include-ignored` of all versions. Then, in `walredo`, with a nightly compiler or
+//! `RUSTC_BOOTSTRAP=1`: `cargo fuzz run native CORPUS DIR`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
