@@ -16,6 +16,7 @@
 #include "walredo.h"
 
 #include <poll.h>
+#include <sched.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -90,7 +91,7 @@ now_ns(void)
 
 /*
  * Waiting for the next request costs more than most requests, if the processor falls asleep meanwhile. So, where one request
- * follows the other, it is looked for a little while.
+ * follows the other, it is looked for a little while. Who asks may need this very processor to do so: it goes first.
  */
 static void
 look_for_input(uint64 begun)
@@ -98,7 +99,7 @@ look_for_input(uint64 begun)
 	struct pollfd input_fd = {.fd = STDIN_FILENO,.events = POLLIN};
 
 	while (soon && poll(&input_fd, 1, 0) == 0 && now_ns() - begun < LOOK_NS)
-		;
+		sched_yield();
 }
 
 /* Makes `wanted` unread bytes available in one piece. False at the end of the input if there is nothing unread. */

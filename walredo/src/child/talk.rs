@@ -137,7 +137,8 @@ impl Talk {
             if self.receive(dialogue, answered)? {
                 return Ok(true);
             }
-            std::hint::spin_loop();
+            // The kernel likes to wake the process on this very processor, where it cannot work as long as we look.
+            std::thread::yield_now();
         }
         Ok(false)
     }
