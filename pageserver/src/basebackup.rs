@@ -7,9 +7,10 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use page_service::{RowSink, ServiceError, SqlState};
 use pgdata::Lsn;
-use repository::Timeline;
+use repository::{ReadError, Timeline};
 
 use crate::cli::BasebackupQuery;
+use crate::source::sql_state;
 use crate::timeline_at::TimelineAt;
 
 /// What stands in the notice before the size.
@@ -50,6 +51,11 @@ fn backup_error(error: &BackupError) -> ServiceError {
             SqlState::INVALID_PARAMETER_VALUE
         }
         BackupError::WalNotKept { .. } | BackupError::Switched { .. } => SqlState::UNDEFINED_OBJECT,
+        // The client has left, most often: nothing is wrong with the data.
+        BackupError::Write { .. } => SqlState::CONNECTION_FAILURE,
+        BackupError::Source { source, .. } => {
+            source.downcast_ref::<ReadError>().map_or(SqlState::DATA_CORRUPTED, sql_state)
+        }
         _ => SqlState::DATA_CORRUPTED,
     };
     ServiceError::new(code, format!("base backup: {error}"))
@@ -58,6 +64,17 @@ fn backup_error(error: &BackupError) -> ServiceError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_damage_is_called_damage() {
+        let lsn = Lsn(8);
+        let code = |error: &BackupError| backup_error(error).code;
+        let source = |source| BackupError::Source { lsn, what: "a page".to_owned(), source };
+        let gone = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+        assert_eq!(code(&BackupError::Write { path: "base".to_owned(), source: gone }), SqlState::CONNECTION_FAILURE);
+        assert_eq!(code(&source(Box::new(ReadError::Shutdown))), SqlState::ADMIN_SHUTDOWN);
+        assert_eq!(code(&source("it is on fire".into())), SqlState::DATA_CORRUPTED);
+    }
 
     #[test]
     fn the_size_is_read_from_its_notice_alone() {

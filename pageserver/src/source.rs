@@ -82,7 +82,12 @@ impl PageSource for TimelineSource {
 
 /// A read's error in the terms of the protocol.
 pub fn service_error(error: ReadError) -> ServiceError {
-    let code = match &error {
+    ServiceError::new(sql_state(&error), error.to_string())
+}
+
+/// Whose fault a read's error is, in the terms of the protocol.
+pub fn sql_state(error: &ReadError) -> SqlState {
+    match error {
         ReadError::Timeout { .. } => SqlState::QUERY_CANCELED,
         ReadError::Shutdown => SqlState::ADMIN_SHUTDOWN,
         ReadError::Missing { .. } | ReadError::Lookup(LookupError::NoObject { .. } | LookupError::Beyond { .. }) => {
@@ -96,6 +101,5 @@ pub fn service_error(error: ReadError) -> ServiceError {
         },
         ReadError::Lookup(_) | ReadError::CopyDepth { .. } => SqlState::DATA_CORRUPTED,
         ReadError::Redo(_) => SqlState::INTERNAL_ERROR,
-    };
-    ServiceError::new(code, error.to_string())
+    }
 }

@@ -17,7 +17,7 @@ mod segments;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::{Args, Subcommand};
 
 use crate::companion;
@@ -80,6 +80,7 @@ pub fn run(server: &str, command: &BenchCommand) -> Result<()> {
 
 /// Becomes the program that makes a PostgreSQL.
 fn all(args: &AllArgs) -> Result<()> {
+    ensure!(args.rounds > 0, "--rounds must be at least 1");
     let mut arguments: Vec<OsString> = Vec::new();
     if let Some(bin) = &args.pg_bin {
         arguments.extend(["--pg-bin".into(), bin.into()]);
