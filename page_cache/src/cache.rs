@@ -136,10 +136,10 @@ impl PageCache {
         let layer = ImageLayer::open(&*storage, &dir.join(LAYERS).join(&manifest.layer.name), expected)?;
         let mark = FlushMark::open(Arc::clone(&storage), dir);
         let wal = WalLog::open(storage, &dir.join(WAL), info)?;
-        let mut index = Index::new(info.version, manifest.consistent_lsn);
+        let mut index = Index::new(info.version, info.segment_size, manifest.consistent_lsn);
         layer.index().objects().for_each(|(object, blocks)| index.add_base_object(object, blocks));
         layer.index().blobs().for_each(|name| index.add_base_blob(name));
-        let window = RecordWindow::new(options.window_bytes);
+        let window = RecordWindow::new(info.segment_size, options.window_bytes);
         let state = RwLock::new(State { index, window, ingested: info.start_lsn, poison: None });
         Ok(PageCache { manifest, layer, wal, mark, state, last: SeqWait::new(info.start_lsn) })
     }

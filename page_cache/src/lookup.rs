@@ -257,7 +257,7 @@ fn plan(state: &State, key: PageKey, lsn: Lsn) -> Result<Plan, LookupError> {
     let Trail { key: named, base, records } =
         state.index.trail(key, lsn).map_err(|error| trail_error(key, lsn, error))?;
     let found = records.into_iter().map(|place| {
-        let here = state.window.get(place.lsn, place.position, place.len as usize);
+        let here = state.window.get(place);
         here.map_or(Found::OnDisk(place), Found::Here)
     });
     Ok((named, base, found.collect()))

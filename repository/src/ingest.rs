@@ -1,23 +1,32 @@
-//! The write path: raw WAL is kept and made durable, then decoded, indexed, and made visible.
+//! The write path: raw WAL is kept, decoded, indexed, and, once it is durable, made visible.
+//!
+//! What is written waits in memory for the flush. If it is much, a flush has two threads: one appends piece after piece to the WAL log and makes all of it
+//! durable; the other decodes each piece that was appended, never one that was not: what is in the index must be in the log.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, mpsc};
 
 use page_cache::{Batch, PageCache, WalLogError};
-use pgdata::{Change, ClusterState, Lsn, Timelines};
+use pgdata::{ClusterState, Lsn, Timelines};
 use wal_decoder::{Interpreter, Record, WalError, WalStream};
 
 use crate::{IngestError, LostWal};
 
-/// A batch goes into the index when its records take about this much.
+/// A batch goes into the index before its records take more than this.
 const BATCH_BYTES: usize = 1 << 20;
 
-/// While as much as this is made durable, it is decoded on another processor. For less, a thread is not worth it.
-const AT_ONCE: u64 = 256 << 10;
+/// As much as this is decoded on another processor than it is appended and made durable on. For less, a thread is not worth it.
+const AT_ONCE: usize = 256 << 10;
+
+/// What is appended and then decoded at a time: little enough for a processor's own cache.
+const PIECE: usize = 256 << 10;
+
+/// A flush comes by itself when so much is waiting for it.
+const PENDING: usize = 32 << 20;
 
 /// How far a timeline is with the WAL that it was given. Each is the position after the last byte.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Progress {
-    /// Taken over, perhaps only in memory.
+    /// Taken over and kept; on disk only as far as the next one says.
     pub written: Lsn,
     /// Whole records that are on disk: what may be acknowledged as flushed. It lies at a record's end, because that is where
     /// receiving starts again after a crash.
@@ -30,6 +39,8 @@ pub struct Progress {
 pub struct Ingest {
     cache: Arc<PageCache>,
     decoder: Decoder,
+    /// What was written since the last flush: the bytes before `next`.
+    pending: Vec<u8>,
     /// Where the next write must begin.
     next: Lsn,
     /// Why no more WAL is taken, if so. Set once.
@@ -55,7 +66,6 @@ struct Decoder {
     batch_end: Lsn,
     /// The LSN of the last record in the index. Readers do not see what is there before it is durable.
     taken_up: Lsn,
-    changes: Vec<Change>,
 }
 
 impl Ingest {
@@ -68,10 +78,9 @@ impl Ingest {
                 .expect_timelines(cache.wal().timelines()),
             interpreter: Interpreter::new(info.version, initial),
             last_start: None,
-            batch: Batch::new(),
+            batch: Batch::with_capacity(info.segment_size, BATCH_BYTES),
             batch_end: info.start_lsn,
             taken_up: info.start_lsn,
-            changes: Vec::new(),
         };
         let fault = Fault::default();
         let lost = match Self::replay(&mut decoder, &cache) {
@@ -84,7 +93,7 @@ impl Ingest {
             }
         };
         let next = cache.resume_lsn();
-        let mut ingest = Ingest { cache, decoder, next, fault, lost, note_failed: false };
+        let mut ingest = Ingest { cache, decoder, pending: Vec::new(), next, fault, lost, note_failed: false };
         ingest.rewind()?;
         ingest.note_flushed();
         Ok(ingest)
@@ -118,11 +127,11 @@ impl Ingest {
         self.cache.resume_lsn()
     }
 
-    /// Takes the next bytes of WAL. They continue the last write, or begin at [`Ingest::resume_lsn`] again.
+    /// Takes the next bytes of WAL. They continue the last write, or begin at [`Ingest::resume_lsn`] again. They stay in memory until
+    /// [`Ingest::flush`], which the caller should ask for every few megabytes; when 32 MiB are waiting, it is made here.
     ///
     /// # Errors
-    /// [`IngestError::Position`] for bytes from elsewhere, [`IngestError::Stopped`] after a fault, and whatever keeps them from
-    /// being written.
+    /// [`IngestError::Position`] for bytes from elsewhere, [`IngestError::Stopped`] after a fault; those of [`Ingest::flush`].
     pub fn write(&mut self, lsn: Lsn, wal: &[u8]) -> Result<(), IngestError> {
         self.check()?;
         if lsn != self.next && lsn == self.resume_lsn() {
@@ -131,13 +140,10 @@ impl Ingest {
         if lsn != self.next {
             return Err(IngestError::Position { got: lsn, expected: self.next });
         }
-        // What was there of a record that was not whole is void. It stays until something takes its place: if it is damage and no
-        // torn write, and the sender has no more of it, there is still something to look at.
-        self.cache.wal().truncate_to(lsn)?;
-        self.cache.wal().append(lsn, wal)?;
-        // Kept, but with nothing to say: what precedes the first record in its segment, and what follows a segment switch.
-        let skipped = self.decoder.stream.fed_to().bytes_since(lsn).min(wal.len() as u64) as usize;
-        self.decoder.stream.feed(&wal[skipped..]);
+        if !self.pending.is_empty() && self.pending.len() + wal.len() > PENDING {
+            self.flush()?;
+        }
+        self.pending.extend_from_slice(wal);
         self.next = Lsn(lsn.0 + wal.len() as u64);
         Ok(())
     }
@@ -145,10 +151,11 @@ impl Ingest {
     /// Makes durable what was written, and visible what is whole.
     ///
     /// # Errors
+    /// What keeps the WAL from being written, a full disk for example: then what was not taken has to be sent again, from [`Ingest::resume_lsn`] on.
     /// After an error of the decoder or the index nothing more can be taken: the WAL is not what this program understands.
     pub fn flush(&mut self) -> Result<Progress, IngestError> {
         self.check()?;
-        let (synced, taken_up) = self.sync_and_take_up();
+        let Flushed { appended, synced, taken_up } = self.append_and_take_up()?;
         synced?;
         // Records before a bad one are good.
         if let Err(error) = self.decoder.publish(&self.cache).and(taken_up) {
@@ -157,6 +164,10 @@ impl Ingest {
             return Err(IngestError::Stopped(error));
         }
         self.note_flushed();
+        if let Err(error) = appended {
+            self.rewind()?;
+            return Err(error.into());
+        }
         let applied = self.cache.last_record_lsn();
         // A segment that ended early counts only as far as it has arrived.
         Ok(Progress { written: self.next, flushed: self.resume_lsn(), applied })
@@ -169,7 +180,7 @@ impl Ingest {
     /// [`IngestError::Diverged`] if records were received that are not in the new timeline's history: they stay, and it is not followed.
     /// [`IngestError::NotReached`] if WAL before the switch is missing, and whatever keeps the switch from being made durable.
     pub fn switch_timeline(&mut self, timeline: u32, file: &[u8]) -> Result<(), IngestError> {
-        self.check()?;
+        self.flush()?;
         let (now, next) = (self.cache.wal().timelines(), Timelines::parse(timeline, file).map_err(WalLogError::from)?);
         let (held, begin) = (self.cache.last_record_lsn(), next.begin());
         if begin < held {
@@ -186,24 +197,31 @@ impl Ingest {
         self.rewind()
     }
 
-    /// The disk and the processor work at the same time, if there is enough to do for both.
-    fn sync_and_take_up(&mut self) -> (Result<Lsn, WalLogError>, Result<(), IngestError>) {
+    /// Puts what is pending into the log and into the index, and makes the log durable. Little is done one thing after the other.
+    fn append_and_take_up(&mut self) -> Result<Flushed, IngestError> {
+        let pending = std::mem::take(&mut self.pending);
+        let start = Lsn(self.next.0 - pending.len() as u64);
         let (cache, decoder) = (&*self.cache, &mut self.decoder);
-        let sync = || cache.wal().sync();
-        if cache.wal().end().bytes_since(cache.wal().flushed()) < AT_ONCE {
-            return (sync(), decoder.take_up(cache));
+        if !pending.is_empty() {
+            // What was there of a record that was not whole is void. It stays until something takes its place: if it is damage and no
+            // torn write, and the sender has no more of it, there is still something to look at.
+            cache.wal().truncate_to(start)?;
         }
-        std::thread::scope(|scope| {
-            let thread = std::thread::Builder::new().name("sync".to_owned()).spawn_scoped(scope, sync);
-            let taken_up = decoder.take_up(cache);
-            let synced = match thread.map(std::thread::ScopedJoinHandle::join) {
-                Ok(Ok(synced)) => synced,
-                Ok(Err(panic)) => std::panic::resume_unwind(panic),
-                // No thread can be had: one after the other, then.
-                Err(_) => sync(),
-            };
-            (synced, taken_up)
-        })
+        let flushed = match pending.len() {
+            0 => Flushed { appended: Ok(()), synced: cache.wal().sync(), taken_up: decoder.take_up(cache) },
+            1..AT_ONCE => flush_in_turn(cache, decoder, start, &pending),
+            _ => flush_at_once(cache, decoder, start, &pending),
+        };
+        self.keep_memory_of(pending);
+        Ok(flushed)
+    }
+
+    /// Keeps memory for the next writes, if it is in proportion to what was written now.
+    fn keep_memory_of(&mut self, mut pending: Vec<u8>) {
+        if pending.capacity() <= AT_ONCE || pending.len() >= pending.capacity() / 4 {
+            pending.clear();
+            self.pending = pending;
+        }
     }
 
     pub(crate) fn fault(&self) -> &Fault {
@@ -237,9 +255,52 @@ impl Ingest {
             None => WalStream::new(last, size, info.version)?,
         };
         self.decoder.stream = stream.expect_system_id(info.system_id).expect_timelines(self.cache.wal().timelines());
+        self.pending.clear();
         self.next = self.resume_lsn();
         Ok(())
     }
+}
+
+/// How the parts of a flush went.
+struct Flushed {
+    appended: Result<(), WalLogError>,
+    /// Of what was appended, also if that is not everything.
+    synced: Result<Lsn, WalLogError>,
+    /// Of what was appended, too.
+    taken_up: Result<(), IngestError>,
+}
+
+fn flush_in_turn(cache: &PageCache, decoder: &mut Decoder, start: Lsn, wal: &[u8]) -> Flushed {
+    let appended = cache.wal().append(start, wal);
+    let synced = cache.wal().sync();
+    let taken_up = decoder.feed_appended(cache, start, wal);
+    Flushed { appended, synced, taken_up }
+}
+
+/// The disk and the processor work at the same time.
+fn flush_at_once(cache: &PageCache, decoder: &mut Decoder, start: Lsn, wal: &[u8]) -> Flushed {
+    let pieces = || (start.0..).step_by(PIECE).map(Lsn).zip(wal.chunks(PIECE));
+    let (done, pieces_done) = mpsc::channel();
+    let log = move || {
+        let appended = pieces().try_for_each(|(at, piece)| {
+            cache.wal().append(at, piece)?;
+            // Nobody listens any more after a bad record; the bytes are kept all the same.
+            let _ = done.send(());
+            Ok(())
+        });
+        drop(done);
+        (appended, cache.wal().sync())
+    };
+    std::thread::scope(|scope| {
+        let Ok(thread) = std::thread::Builder::new().name("wal log".to_owned()).spawn_scoped(scope, log) else {
+            // No thread can be had.
+            return flush_in_turn(cache, decoder, start, wal);
+        };
+        let mut appended = pieces().zip(pieces_done);
+        let taken_up = appended.try_for_each(|((at, piece), ())| decoder.feed_appended(cache, at, piece));
+        let (appended, synced) = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        Flushed { appended, synced, taken_up }
+    })
 }
 
 /// Says where the log ends, and what ended it. Bytes that are no records are what a crash leaves of a write that was not acknowledged, unless it is known
@@ -272,6 +333,15 @@ fn damage(cache: &PageCache, at: Lsn, source: WalError) -> IngestError {
 }
 
 impl Decoder {
+    /// Decodes bytes that were appended to the log, as far as they really were.
+    fn feed_appended(&mut self, cache: &PageCache, at: Lsn, wal: &[u8]) -> Result<(), IngestError> {
+        let there = cache.wal().end().bytes_since(at).min(wal.len() as u64) as usize;
+        // Kept, but with nothing to say: what precedes the first record in its segment, and what follows a segment switch.
+        let skipped = self.stream.fed_to().bytes_since(at).min(there as u64) as usize;
+        self.stream.feed(&wal[skipped..there]);
+        self.take_up(cache)
+    }
+
     /// Decodes all whole records that were fed into the index. On an error, those before the bad one are there.
     fn take_up(&mut self, cache: &PageCache) -> Result<(), IngestError> {
         let decoded = self.decode(cache);
@@ -287,33 +357,36 @@ impl Decoder {
     fn decode(&mut self, cache: &PageCache) -> Result<(), IngestError> {
         let version = cache.info().version;
         while let Some(raw) = self.stream.next_record()? {
+            if self.batch.bytes() + raw.bytes.len() > BATCH_BYTES {
+                hand_over(&mut self.batch, self.batch_end, &mut self.taken_up, cache)?;
+            }
             let record = Record::parse(version, raw.lsn, raw.bytes)?;
-            self.changes.clear();
-            self.interpreter.changes(&record, &mut self.changes)?;
-            drop(record);
-            self.batch.push(raw.start, raw.lsn, raw.bytes, self.changes.drain(..));
+            self.batch
+                .push_with(raw.start, raw.lsn, raw.bytes, |changes| self.interpreter.changes(&record, changes))?;
             self.batch_end = raw.lsn;
             self.last_start = Some(raw.start);
-            if self.batch.bytes() >= BATCH_BYTES {
-                self.hand_over(cache)?;
-            }
         }
         Ok(())
     }
 
-    /// Puts the batch into the index.
+    /// Puts what is left into the index.
     fn hand_over(&mut self, cache: &PageCache) -> Result<(), IngestError> {
-        if self.batch.is_empty() {
-            return Ok(());
-        }
-        let result = cache.ingest_batch(std::mem::take(&mut self.batch));
-        match &result {
-            Ok(()) => self.taken_up = self.batch_end,
-            // Records before a refused one are good.
-            Err(page_cache::IngestError::Poisoned(poison)) => self.taken_up = poison.good.min(self.batch_end),
-            // Nothing was taken up.
-            Err(_) => {}
-        }
-        Ok(result?)
+        hand_over(&mut self.batch, self.batch_end, &mut self.taken_up, cache)
     }
+}
+
+/// Puts a batch into the index. `taken_up` becomes the LSN of the last record there; `end` is that of the batch's last.
+fn hand_over(batch: &mut Batch, end: Lsn, taken_up: &mut Lsn, cache: &PageCache) -> Result<(), IngestError> {
+    if batch.is_empty() {
+        return Ok(());
+    }
+    let result = cache.ingest_batch(batch);
+    match &result {
+        Ok(()) => *taken_up = end,
+        // Records before a refused one are good.
+        Err(page_cache::IngestError::Poisoned(poison)) => *taken_up = poison.good.min(end),
+        // Nothing was taken up.
+        Err(_) => {}
+    }
+    Ok(result?)
 }

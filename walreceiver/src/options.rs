@@ -58,7 +58,7 @@ pub struct StreamOptions {
     /// After this long without any message the connection counts as dead. The server sends a keepalive
     /// after half its `wal_sender_timeout`, and we ask for one after half of this. Default 60 s.
     pub receiver_timeout: Duration,
-    /// The sink is flushed at the latest when this much was written to it. Default [`StreamOptions::FLUSH_BYTES`].
+    /// The sink is flushed at the latest at each multiple of this in the WAL. Default [`StreamOptions::FLUSH_BYTES`].
     pub flush_bytes: u64,
     /// The wait after the first failure; it doubles with each further one. Default 200 ms.
     pub backoff_initial: Duration,
@@ -67,8 +67,8 @@ pub struct StreamOptions {
 }
 
 impl StreamOptions {
-    /// 8 MiB: less would have the disk write the file's length down too often, more would let a processor wait for it.
-    pub const FLUSH_BYTES: u64 = 8 << 20;
+    /// 16 MiB, a segment of the usual size: less would have the disk write the file's length down more often.
+    pub const FLUSH_BYTES: u64 = 16 << 20;
 
     /// Streams a timeline, given by its number or with its history, with the defaults, without a slot and without a check of the server's
     /// identity.

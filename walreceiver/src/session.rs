@@ -181,7 +181,7 @@ impl<'a> Session<'a> {
                 if let Some(end) = self.message(message)? {
                     return Ok(end);
                 }
-                if self.unflushed >= self.wanted.options.flush_bytes {
+                if self.flush_is_due() {
                     self.report(false)?;
                 }
             }
@@ -195,6 +195,13 @@ impl<'a> Session<'a> {
                 self.wait()?;
             }
         }
+    }
+
+    /// Whether a multiple of `flush_bytes` has been passed since the last flush. So the ends of segments are among the places, and a sink that
+    /// makes each segment durable at its end does so once.
+    fn flush_is_due(&self) -> bool {
+        let every = self.wanted.options.flush_bytes.max(1);
+        self.position.0 / every != (self.position.0 - self.unflushed) / every
     }
 
     /// Waits for the server, and meanwhile keeps up what it expects of us.

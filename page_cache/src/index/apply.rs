@@ -94,7 +94,8 @@ impl Index {
             return Err(IngestFault::BlockNumber { lsn, key });
         }
         let consistent = self.consistent_lsn;
-        let history = self.touch(key.object);
+        let number = self.touch_number(key.object);
+        let history = &mut self.objects[number as usize].1;
         let size = history.newest_size();
         if size.is_none_or(|size| key.block >= size) {
             match effect {
@@ -111,14 +112,20 @@ impl Index {
         let generation = history.generation();
         let wrong = IngestFault::RecordLength { start: place.start, lsn, len: place.len as usize };
         let version = Version::new(place, effect, generation).ok_or(wrong)?;
-        let number = self.numbers[&key.object];
         self.versions.push((number, key.block), version);
         Ok(())
     }
 
     /// The history of an object, after it has taken up what happened to its database.
     pub(super) fn touch(&mut self, object: Object) -> &mut ObjectHistory {
-        let number = self.intern(object, None) as usize;
+        let number = self.touch_number(object);
+        &mut self.objects[number as usize].1
+    }
+
+    /// As [`Index::touch`]; answers with the object's number.
+    fn touch_number(&mut self, object: Object) -> u32 {
+        let interned = self.intern(object, None);
+        let number = interned as usize;
         match object {
             Object::Relation(rel) => {
                 while let Some((at, event)) = self.next_event(number) {
@@ -137,11 +144,14 @@ impl Index {
                     history.seen += 1;
                 }
             }
+            // One that exists was entered when it came into being.
             Object::Slru(segment) => {
-                self.slru_segments.insert(segment);
+                if self.objects[number].1.newest_size().is_none() {
+                    self.slru_segments.insert(segment);
+                }
             }
         }
-        &mut self.objects[number].1
+        interned
     }
 
     fn next_event(&self, number: usize) -> Option<(Lsn, DatabaseEvent)> {

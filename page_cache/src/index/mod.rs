@@ -14,6 +14,7 @@ mod cluster;
 mod listing;
 mod object;
 mod read;
+mod recent;
 mod version;
 
 pub use apply::IngestFault;
@@ -24,11 +25,13 @@ pub(crate) use version::RecordPlace;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use foldhash::fast::RandomState;
+use pgdata::wal::SegmentSize;
 use pgdata::{ClusterState, DbTag, Lsn, Object, PgVersion, SlruSegment};
 
 use blob::BlobHistory;
 use cluster::ClusterHistory;
 use object::ObjectHistory;
+use recent::Recent;
 use version::VersionMap;
 
 /// Something that happened to a whole database.
@@ -60,9 +63,11 @@ impl Database {
 #[derive(Debug)]
 pub(crate) struct Index {
     version: PgVersion,
+    segment_size: SegmentSize,
     consistent_lsn: Lsn,
     /// Numbers of objects; histories lie in `objects` by number.
     numbers: HashMap<Object, u32, RandomState>,
+    recent: Recent,
     objects: Vec<(Object, ObjectHistory)>,
     database_numbers: HashMap<DbTag, u32, RandomState>,
     databases: Vec<Database>,
@@ -82,11 +87,13 @@ pub(crate) struct IndexSize {
 }
 
 impl Index {
-    pub fn new(version: PgVersion, consistent_lsn: Lsn) -> Index {
+    pub fn new(version: PgVersion, segment_size: SegmentSize, consistent_lsn: Lsn) -> Index {
         Index {
             version,
+            segment_size,
             consistent_lsn,
             numbers: HashMap::default(),
+            recent: Recent::default(),
             objects: Vec::new(),
             database_numbers: HashMap::default(),
             databases: Vec::new(),
@@ -135,7 +142,11 @@ impl Index {
 
     /// The number of an object, which gets one and a history if it has none.
     fn intern(&mut self, object: Object, base: Option<u32>) -> u32 {
+        if let Some(number) = self.recent.get(object) {
+            return number;
+        }
         if let Some(number) = self.numbers.get(&object) {
+            self.recent.put(object, *number);
             return *number;
         }
         let number = self.objects.len() as u32;

@@ -125,14 +125,19 @@ impl Index {
         for version in versions.iter().rev() {
             records.push(version);
             if version.effect() == PageEffect::Replace {
-                return Ok(trail(key, PlanBase::Replaced, &records));
+                return Ok(self.trail_of(key, PlanBase::Replaced, &records));
             }
         }
         let base = base_of(key, cut, history);
         if base == PlanBase::Zero {
             self.check_zero_base(key, lsn, &mut records)?;
         }
-        Ok(trail(key, base, &records))
+        Ok(self.trail_of(key, base, &records))
+    }
+
+    fn trail_of(&self, key: PageKey, base: PlanBase, newest_first: &[&Version]) -> Trail {
+        let records = newest_first.iter().rev().map(|version| version.place(self.segment_size)).collect();
+        Trail { key, base, records }
     }
 
     /// What a page's content at an LSN is called. `None` if that says too little: before the first consistent LSN a trail also depends
@@ -232,8 +237,4 @@ fn base_of(key: PageKey, cut: Option<Cut>, history: &ObjectHistory) -> PlanBase 
         // The object grew past the block, and nothing was written to it: PostgreSQL has a page of zeros there.
         _ => PlanBase::Zero,
     }
-}
-
-fn trail(key: PageKey, base: PlanBase, newest_first: &[&Version]) -> Trail {
-    Trail { key, base, records: newest_first.iter().rev().map(|version| version.place()).collect() }
 }

@@ -35,11 +35,11 @@ fn a_change_of_a_missing_page_poisons_the_timeline_but_not_its_past() {
     let (_disk, cache, mut wal) = fresh(1 << 20);
     let records = [wal.record(10), wal.record(10), wal.record(10)];
     append_rest(&cache, &wal);
-    let mut batch = Batch::new();
+    let mut batch = Batch::new(cache.info().segment_size);
     for (record, block) in records.iter().zip([0, 4, 1]) {
         batch.push(record.start, record.lsn, &record.bytes, [change(block, PageEffect::Modify)]);
     }
-    let error = cache.ingest_batch(batch).unwrap_err();
+    let error = cache.ingest_batch(&mut batch).unwrap_err();
     let IngestError::Poisoned(poison) = &error else { panic!("{error}") };
     assert_eq!(poison.good, records[0].lsn);
     assert!(matches!(poison.fault, IngestFault::MissingPage { lsn, size: Some(4), .. } if lsn == records[1].lsn));

@@ -227,7 +227,7 @@ fn play(plan: &[(Vec<Change>, u16)], window: usize, consistent_at: usize, batch_
     let mut model = Model::base(consistent);
     let mut history = vec![(info().start_lsn, model.clone())];
     for (plans, records) in plan.chunks(batch_size).zip(written.chunks(batch_size)) {
-        let mut batch = Batch::new();
+        let mut batch = Batch::new(cache.info().segment_size);
         for ((changes, _), record) in plans.iter().zip(records) {
             let mut allowed: Vec<Change> = Vec::new();
             for change in changes {
@@ -239,7 +239,7 @@ fn play(plan: &[(Vec<Change>, u16)], window: usize, consistent_at: usize, batch_
             batch.push(record.start, record.lsn, &record.bytes, allowed);
             history.push((record.lsn, model.clone()));
         }
-        cache.ingest_batch(batch).unwrap();
+        cache.ingest_batch(&mut batch).unwrap();
         cache.advance(records.last().unwrap().lsn).unwrap();
     }
     history.retain(|(lsn, _)| *lsn >= consistent);

@@ -119,7 +119,7 @@ pub fn take_up(timeline: &Timeline, wal: &Segments) -> Result<()> {
     wal.each_piece(|at, piece| {
         ingest.write(at, piece)?;
         let end = Lsn(at.0 + piece.len() as u64);
-        if end.bytes_since(flushed) >= FLUSH_BYTES {
+        if end.0 / FLUSH_BYTES != flushed.0 / FLUSH_BYTES {
             ingest.flush()?;
             flushed = end;
         }

@@ -99,6 +99,30 @@ impl SegmentSize {
         self.end_of_usable(end)
     }
 
+    /// Where the record of `len` bytes starts that has this LSN: the other way round than [`SegmentSize::record_end`] with
+    /// [`Lsn::align_up`]. `None` if there can be no such record.
+    #[must_use]
+    pub fn record_start(self, lsn: Lsn, len: u32) -> Option<Lsn> {
+        let in_page = lsn.0 % PAGE;
+        let before = match in_page {
+            _ if !lsn.is_aligned() => return None,
+            // A record that fills its last page.
+            0 => self.usable_before_page(lsn),
+            _ if in_page <= self.page_header_len(lsn) as u64 => return None,
+            _ => self.usable_before(lsn),
+        };
+        let start = self.start_of_usable(before.checked_sub(Lsn(u64::from(len)).align_up().0)?)?;
+        (len > 0).then_some(start)
+    }
+
+    /// How many bytes for records lie before one that starts at `start` (`XLogRecPtrToBytePos`): a record's place in WAL without its page headers.
+    /// Each record starts where the one before ends, rounded up to eight, unless that one ended its segment early. `None` if no record can
+    /// start there.
+    #[must_use]
+    pub const fn record_position(self, start: Lsn) -> Option<u64> {
+        if self.is_record_start(start) { Some(self.usable_before(start)) } else { None }
+    }
+
     /// Bytes for records in one segment.
     const fn usable_per_segment(self) -> u64 {
         (self.0 as u64 / PAGE) * USABLE - LONG_EXTRA
@@ -110,6 +134,21 @@ impl SegmentSize {
         let (page, in_page) = (offset / PAGE, offset % PAGE);
         let in_segment = page * USABLE + in_page - SHORT_PAGE_HEADER as u64 - LONG_EXTRA;
         self.segment_of(lsn) * self.usable_per_segment() + in_segment
+    }
+
+    /// How many bytes for records lie before the start of a page.
+    const fn usable_before_page(self, lsn: Lsn) -> u64 {
+        let page = self.offset_of(lsn) as u64 / PAGE;
+        let in_segment = if page == 0 { 0 } else { page * USABLE - LONG_EXTRA };
+        self.segment_of(lsn) * self.usable_per_segment() + in_segment
+    }
+
+    /// The position of the byte for records that so many come before (`XLogBytePosToRecPtr`).
+    fn start_of_usable(self, count: u64) -> Option<Lsn> {
+        let (segno, left) = (count / self.usable_per_segment(), count % self.usable_per_segment());
+        let in_pages = left + LONG_EXTRA;
+        let offset = in_pages / USABLE * PAGE + SHORT_PAGE_HEADER as u64 + in_pages % USABLE;
+        self.start_of(segno)?.checked_add(offset)
     }
 
     /// The position behind the `count`th byte for records (`XLogBytePosToEndRecPtr`), `count` > 0 but for an empty record.
@@ -216,6 +255,36 @@ mod tests {
                 assert_eq!(size.record_end(start, len), Some(walked_end(size, start, len)), "{start} {len}");
             }
         }
+    }
+
+    #[test]
+    fn a_record_is_found_by_its_end_and_lies_behind_the_one_before() {
+        for size in [SegmentSize::new(1 << 20).unwrap(), SegmentSize::DEFAULT] {
+            let mut start = Lsn(u64::from(size.bytes()) * 3 + 40);
+            for len in (24..).step_by(7).take(3000).chain([8128, 8168, 16_336, 3_000_000, 24, 25]) {
+                let lsn = size.record_end(start, len).unwrap().align_up();
+                assert_eq!(size.record_start(lsn, len), Some(start), "{start} {len}");
+                let next = if lsn.0.is_multiple_of(PAGE) { Lsn(lsn.0 + size.page_header_len(lsn) as u64) } else { lsn };
+                let (position, behind) = (size.record_position(start).unwrap(), size.record_position(next).unwrap());
+                assert_eq!(behind - position, u64::from(len.next_multiple_of(8)), "{start} {len}");
+                start = next;
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_ends_in_a_header_or_before_the_first_record() {
+        let size = SegmentSize::DEFAULT;
+        for (lsn, len) in
+            [(8192 + 8, 24), (8192 + 24, 24), (8192 + 60, 24), (64, 0), (56, 24), (0, 24), ((16 << 20) + 16, 24)]
+        {
+            assert_eq!(size.record_start(Lsn(lsn), len), None, "{lsn} {len}");
+        }
+        assert_eq!(size.record_start(Lsn(64), 24), Some(Lsn(40)));
+        assert_eq!(size.record_start(Lsn(8192), 24), Some(Lsn(8192 - 24)));
+        assert_eq!(size.record_start(Lsn(8192 + 32), 32), Some(Lsn(8192 - 24)));
+        assert_eq!((size.record_position(Lsn(40)), size.record_position(Lsn(8192 + 24))), (Some(0), Some(8152)));
+        assert_eq!((size.record_position(Lsn(8192 + 16)), size.record_position(Lsn(44))), (None, None));
     }
 
     #[test]

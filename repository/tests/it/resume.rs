@@ -128,7 +128,7 @@ proptest! {
     /// However the bytes come, and whatever a crash leaves of those that were not acknowledged.
     #[test]
     fn what_was_acknowledged_is_there_after_a_crash(
-        pieces in prop::collection::vec(1usize..60_000, 1..40),
+        pieces in prop::collection::vec(prop_oneof![6 => 1usize..60_000, 1 => 200_000usize..1_500_000], 1..40),
         kept in 0.0..1.0f64,
         switch in any::<bool>(),
     ) {
