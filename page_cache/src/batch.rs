@@ -12,6 +12,8 @@ const GAP: u64 = 64;
 #[derive(Debug)]
 pub struct Batch {
     size: SegmentSize,
+    /// So many bytes of records there is to be room for.
+    capacity: usize,
     /// The bytes of its records as they lie in WAL without page headers.
     piece: Piece,
     /// Pieces before that, if the records have gaps between them: a segment that ended early leaves one.
@@ -53,7 +55,7 @@ impl Batch {
     #[must_use]
     pub fn with_capacity(size: SegmentSize, bytes: usize) -> Self {
         let piece = Piece { position: 0, bytes: Vec::with_capacity(bytes) };
-        Batch { size, piece, closed: Vec::new(), records: Vec::new(), changes: Vec::new() }
+        Batch { size, capacity: bytes, piece, closed: Vec::new(), records: Vec::new(), changes: Vec::new() }
     }
 
     /// Adds a record: its first byte's position `start`, its LSN `lsn` (its end), the whole record without page headers, and what
@@ -133,12 +135,15 @@ impl Batch {
         self.closed.drain(..).chain(Some(last).filter(|piece| !piece.bytes.is_empty()))
     }
 
-    /// Makes it empty. What it had memory for stays, or is that of `spare`, if it gave its own away.
+    /// Makes it empty. Its memory stays, or is that of `spare` or new, if it gave its own away.
     pub(crate) fn clear(&mut self, spare: Option<Vec<u8>>) {
-        if let (0, Some(spare)) = (self.piece.bytes.capacity(), spare) {
-            self.piece.bytes = spare;
+        let bytes = &mut self.piece.bytes;
+        if bytes.capacity() == 0 {
+            *bytes = spare.unwrap_or_default();
         }
-        self.piece.bytes.clear();
+        bytes.clear();
+        // No more than asked for, so that it will be full.
+        bytes.reserve_exact(self.capacity);
         self.closed.clear();
         self.records.clear();
         self.changes.clear();
@@ -206,7 +211,7 @@ mod tests {
         assert_eq!((batch.piece.bytes.as_ptr(), batch.is_empty(), batch.changes.len()), (memory, true, 0));
         batch.push(Lsn(96), Lsn(192), &[2; 90], [page()]);
         assert_eq!(batch.take_pieces().next().unwrap().bytes.as_ptr(), memory);
-        batch.clear(Some(vec![3; 70]));
-        assert_eq!((batch.bytes(), batch.piece.bytes.capacity()), (0, 70));
+        batch.clear(Some(vec![3; 170]));
+        assert_eq!((batch.bytes(), batch.piece.bytes.capacity()), (0, 170));
     }
 }

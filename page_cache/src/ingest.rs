@@ -155,12 +155,9 @@ impl PageCache {
 fn apply(state: &mut State, records: &[BatchRecord], changes: &[Change]) -> Result<(), Arc<Poison>> {
     let mut changes_start = 0;
     for record in records {
-        let place = RecordPlace {
-            start: record.start,
-            lsn: record.lsn,
-            // Longer ones are refused as soon as they name a page.
-            len: u32::try_from(record.len).unwrap_or(u32::MAX),
-        };
+        // Longer ones are refused as soon as they name a page.
+        let len = u32::try_from(record.len).unwrap_or(u32::MAX);
+        let place = RecordPlace { start: record.start, lsn: record.lsn, len };
         if let Err(fault) = state.index.apply(place, &changes[changes_start..record.changes_end]) {
             let poison = Arc::new(Poison { good: state.ingested, fault });
             state.poison = Some(Arc::clone(&poison));

@@ -1,18 +1,21 @@
 //! The write path: raw WAL is kept, decoded, indexed, and, once it is durable, made visible.
 //!
-//! What is written waits in memory for the flush. If it is much, a flush has two threads: one appends piece after piece to the WAL log and makes all of it
-//! durable; the other decodes each piece that was appended, never one that was not: what is in the index must be in the log.
+//! What is written waits in memory for the flush. If it is much, a flush has three threads: one appends piece after piece to the WAL log and makes all of
+//! it durable; another decodes each piece that was appended, never one that was not, because what is in the index must be in the log; the third puts
+//! what was decoded into the index.
+
+mod decoder;
+mod indexer;
 
 use std::sync::{Arc, OnceLock, mpsc};
 
-use page_cache::{Batch, PageCache, WalLogError};
+use page_cache::{PageCache, WalLogError};
 use pgdata::{ClusterState, Lsn, Timelines};
-use wal_decoder::{Interpreter, Record, WalError, WalStream};
+use wal_decoder::WalError;
 
 use crate::{IngestError, LostWal};
-
-/// A batch goes into the index before its records take more than this.
-const BATCH_BYTES: usize = 1 << 20;
+use decoder::Decoder;
+use indexer::Indexer;
 
 /// As much as this is decoded on another processor than it is appended and made durable on. For less, a thread is not worth it.
 const AT_ONCE: usize = 256 << 10;
@@ -39,6 +42,7 @@ pub struct Progress {
 pub struct Ingest {
     cache: Arc<PageCache>,
     decoder: Decoder,
+    indexer: Indexer,
     /// What was written since the last flush: the bytes before `next`.
     pending: Vec<u8>,
     /// Where the next write must begin.
@@ -54,36 +58,13 @@ pub struct Ingest {
 /// Why a timeline takes no more WAL. Who only wants to know need not wait for the writer.
 pub(crate) type Fault = Arc<OnceLock<Arc<IngestError>>>;
 
-/// From raw WAL to batches: the part that does no I/O.
-#[derive(Debug)]
-struct Decoder {
-    stream: WalStream,
-    interpreter: Interpreter,
-    /// The start of the last record that went into the index, none before the first.
-    last_start: Option<Lsn>,
-    batch: Batch,
-    /// The LSN of the batch's last record. The stream may be past it, at a record that is not understood.
-    batch_end: Lsn,
-    /// The LSN of the last record in the index. Readers do not see what is there before it is durable.
-    taken_up: Lsn,
-}
-
 impl Ingest {
     /// Rebuilds the index of a timeline from its WAL on disk, and goes on from there.
     pub(crate) fn recover(cache: Arc<PageCache>, initial: ClusterState) -> Result<Ingest, IngestError> {
-        let info = *cache.info();
-        let mut decoder = Decoder {
-            stream: WalStream::new(info.start_lsn, info.segment_size.bytes(), info.version)?
-                .expect_system_id(info.system_id)
-                .expect_timelines(cache.wal().timelines()),
-            interpreter: Interpreter::new(info.version, initial),
-            last_start: None,
-            batch: Batch::with_capacity(info.segment_size, BATCH_BYTES),
-            batch_end: info.start_lsn,
-            taken_up: info.start_lsn,
-        };
+        let mut decoder = Decoder::new(&cache, initial)?;
+        let mut indexer = Indexer::new(cache.info().start_lsn);
         let fault = Fault::default();
-        let lost = match Self::replay(&mut decoder, &cache) {
+        let lost = match Self::replay(&mut decoder, &mut indexer, &cache) {
             Ok(end) => end_of_log(&cache, end).map(Arc::new),
             Err(error) => {
                 let last = cache.last_record_lsn();
@@ -93,31 +74,47 @@ impl Ingest {
             }
         };
         let next = cache.resume_lsn();
-        let mut ingest = Ingest { cache, decoder, pending: Vec::new(), next, fault, lost, note_failed: false };
+        let mut ingest = Ingest { cache, decoder, indexer, pending: Vec::new(), next, fault, lost, note_failed: false };
         ingest.rewind()?;
         ingest.note_flushed();
         Ok(ingest)
     }
 
     /// Decodes what the log holds into the index. Answers with what ended it, if that is not its end.
-    fn replay(decoder: &mut Decoder, cache: &PageCache) -> Result<Option<WalError>, IngestError> {
+    fn replay(
+        decoder: &mut Decoder,
+        indexer: &mut Indexer,
+        cache: &PageCache,
+    ) -> Result<Option<WalError>, IngestError> {
         let (wal, start) = (cache.wal(), cache.info().start_lsn);
         if wal.end() <= start {
             return Ok(None);
         }
         let durable = wal.durable_since();
         let mut reader = wal.read_from(start)?;
-        while let Some((at, chunk)) = reader.next_chunk()? {
-            decoder.stream.feed(chunk);
-            match decoder.take_up(cache).and(decoder.publish(cache)) {
-                Ok(()) => {}
-                // Without bytes of the last segment there was no error: a write that a crash tore looks like this.
-                Err(IngestError::Wal(error)) if at >= durable => return Ok(Some(error)),
-                Err(IngestError::Wal(source)) => return Err(damage(cache, at, source)),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(None)
+        let mut end = None;
+        let replayed = indexer.on_another_thread(cache, |take| {
+            let decoded = loop {
+                let (at, chunk) = match reader.next_chunk() {
+                    Ok(Some(chunk)) => chunk,
+                    Ok(None) => break Ok(()),
+                    Err(error) => break Err(error.into()),
+                };
+                match decoder.decode(at, chunk, take) {
+                    Ok(()) => {}
+                    // Without bytes of the last segment there was no error: a write that a crash tore looks like this.
+                    Err(IngestError::Wal(error)) if at >= durable => {
+                        end = Some(error);
+                        break Ok(());
+                    }
+                    Err(IngestError::Wal(source)) => break Err(damage(cache, at, source)),
+                    Err(error) => break Err(error),
+                }
+            };
+            decoder.finish(take);
+            decoded
+        });
+        indexer.publish(cache).and(replayed).and(Ok(end))
     }
 
     /// Where a sender must begin: the end of the last whole record (or before the rest of a segment that ended early), and for a
@@ -158,7 +155,7 @@ impl Ingest {
         let Flushed { appended, synced, taken_up } = self.append_and_take_up()?;
         synced?;
         // Records before a bad one are good.
-        if let Err(error) = self.decoder.publish(&self.cache).and(taken_up) {
+        if let Err(error) = self.indexer.publish(&self.cache).and(taken_up) {
             let error = Arc::new(error);
             let _ = self.fault.set(Arc::clone(&error));
             return Err(IngestError::Stopped(error));
@@ -201,16 +198,15 @@ impl Ingest {
     fn append_and_take_up(&mut self) -> Result<Flushed, IngestError> {
         let pending = std::mem::take(&mut self.pending);
         let start = Lsn(self.next.0 - pending.len() as u64);
-        let (cache, decoder) = (&*self.cache, &mut self.decoder);
         if !pending.is_empty() {
             // What was there of a record that was not whole is void. It stays until something takes its place: if it is damage and no
             // torn write, and the sender has no more of it, there is still something to look at.
-            cache.wal().truncate_to(start)?;
+            self.cache.wal().truncate_to(start)?;
         }
         let flushed = match pending.len() {
-            0 => Flushed { appended: Ok(()), synced: cache.wal().sync(), taken_up: decoder.take_up(cache) },
-            1..AT_ONCE => flush_in_turn(cache, decoder, start, &pending),
-            _ => flush_at_once(cache, decoder, start, &pending),
+            0 => Flushed { appended: Ok(()), synced: self.cache.wal().sync(), taken_up: Ok(()) },
+            1..AT_ONCE => self.flush_in_turn(start, &pending),
+            _ => self.flush_at_once(start, &pending),
         };
         self.keep_memory_of(pending);
         Ok(flushed)
@@ -245,16 +241,52 @@ impl Ingest {
         self.fault.get().map_or(Ok(()), |fault| Err(IngestError::Stopped(Arc::clone(fault))))
     }
 
+    fn flush_in_turn(&mut self, start: Lsn, wal: &[u8]) -> Flushed {
+        let (cache, decoder) = (&*self.cache, &mut self.decoder);
+        let appended = cache.wal().append(start, wal);
+        let synced = cache.wal().sync();
+        let there = cache.wal().end().bytes_since(start).min(wal.len() as u64) as usize;
+        let taken_up = self.indexer.on_this_thread(cache, |take| {
+            let decoded = decoder.decode(start, &wal[..there], take);
+            decoder.finish(take);
+            decoded
+        });
+        Flushed { appended, synced, taken_up }
+    }
+
+    /// The disk and several processors work at the same time.
+    fn flush_at_once(&mut self, start: Lsn, wal: &[u8]) -> Flushed {
+        let (cache, decoder, indexer) = (&*self.cache, &mut self.decoder, &mut self.indexer);
+        let pieces = || (start.0..).step_by(PIECE).map(Lsn).zip(wal.chunks(PIECE));
+        let (done, pieces_done) = mpsc::channel();
+        let log = move || {
+            let appended = pieces().try_for_each(|(at, piece)| {
+                cache.wal().append(at, piece)?;
+                // Nobody listens any more after a bad record; the bytes are kept all the same.
+                let _ = done.send(());
+                Ok(())
+            });
+            drop(done);
+            (appended, cache.wal().sync())
+        };
+        let flushed = std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().name("wal log".to_owned()).spawn_scoped(scope, log).ok()?;
+            let taken_up = indexer.on_another_thread(cache, |take| {
+                let mut appended = pieces().zip(pieces_done);
+                let decoded = appended.try_for_each(|((at, piece), ())| decoder.decode(at, piece, take));
+                decoder.finish(take);
+                decoded
+            });
+            let (appended, synced) = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            Some(Flushed { appended, synced, taken_up })
+        });
+        // No thread can be had.
+        flushed.unwrap_or_else(|| self.flush_in_turn(start, wal))
+    }
+
     /// Forgets the bytes after the last whole record: they may come again, and be others.
     fn rewind(&mut self) -> Result<(), IngestError> {
-        let info = *self.cache.info();
-        let size = info.segment_size.bytes();
-        let last = self.cache.last_record_lsn();
-        let stream = match self.decoder.last_start {
-            Some(start) => WalStream::after_record(start, last, size, info.version)?,
-            None => WalStream::new(last, size, info.version)?,
-        };
-        self.decoder.stream = stream.expect_system_id(info.system_id).expect_timelines(self.cache.wal().timelines());
+        self.decoder.begin_again(self.cache.last_record_lsn(), self.cache.wal().timelines())?;
         self.pending.clear();
         self.next = self.resume_lsn();
         Ok(())
@@ -268,39 +300,6 @@ struct Flushed {
     synced: Result<Lsn, WalLogError>,
     /// Of what was appended, too.
     taken_up: Result<(), IngestError>,
-}
-
-fn flush_in_turn(cache: &PageCache, decoder: &mut Decoder, start: Lsn, wal: &[u8]) -> Flushed {
-    let appended = cache.wal().append(start, wal);
-    let synced = cache.wal().sync();
-    let taken_up = decoder.feed_appended(cache, start, wal);
-    Flushed { appended, synced, taken_up }
-}
-
-/// The disk and the processor work at the same time.
-fn flush_at_once(cache: &PageCache, decoder: &mut Decoder, start: Lsn, wal: &[u8]) -> Flushed {
-    let pieces = || (start.0..).step_by(PIECE).map(Lsn).zip(wal.chunks(PIECE));
-    let (done, pieces_done) = mpsc::channel();
-    let log = move || {
-        let appended = pieces().try_for_each(|(at, piece)| {
-            cache.wal().append(at, piece)?;
-            // Nobody listens any more after a bad record; the bytes are kept all the same.
-            let _ = done.send(());
-            Ok(())
-        });
-        drop(done);
-        (appended, cache.wal().sync())
-    };
-    std::thread::scope(|scope| {
-        let Ok(thread) = std::thread::Builder::new().name("wal log".to_owned()).spawn_scoped(scope, log) else {
-            // No thread can be had.
-            return flush_in_turn(cache, decoder, start, wal);
-        };
-        let mut appended = pieces().zip(pieces_done);
-        let taken_up = appended.try_for_each(|((at, piece), ())| decoder.feed_appended(cache, at, piece));
-        let (appended, synced) = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        Flushed { appended, synced, taken_up }
-    })
 }
 
 /// Says where the log ends, and what ended it. Bytes that are no records are what a crash leaves of a write that was not acknowledged, unless it is known
@@ -330,63 +329,4 @@ fn segment_file(cache: &PageCache, at: Lsn) -> String {
 /// What does not decode in a segment that was complete, and so durable, is damaged.
 fn damage(cache: &PageCache, at: Lsn, source: WalError) -> IngestError {
     IngestError::Damaged { file: segment_file(cache, at), last: cache.last_record_lsn(), source }
-}
-
-impl Decoder {
-    /// Decodes bytes that were appended to the log, as far as they really were.
-    fn feed_appended(&mut self, cache: &PageCache, at: Lsn, wal: &[u8]) -> Result<(), IngestError> {
-        let there = cache.wal().end().bytes_since(at).min(wal.len() as u64) as usize;
-        // Kept, but with nothing to say: what precedes the first record in its segment, and what follows a segment switch.
-        let skipped = self.stream.fed_to().bytes_since(at).min(there as u64) as usize;
-        self.stream.feed(&wal[skipped..there]);
-        self.take_up(cache)
-    }
-
-    /// Decodes all whole records that were fed into the index. On an error, those before the bad one are there.
-    fn take_up(&mut self, cache: &PageCache) -> Result<(), IngestError> {
-        let decoded = self.decode(cache);
-        self.hand_over(cache).and(decoded)
-    }
-
-    /// Makes visible what is in the index.
-    fn publish(&self, cache: &PageCache) -> Result<(), IngestError> {
-        cache.advance(self.taken_up)?;
-        Ok(())
-    }
-
-    fn decode(&mut self, cache: &PageCache) -> Result<(), IngestError> {
-        let version = cache.info().version;
-        while let Some(raw) = self.stream.next_record()? {
-            if self.batch.bytes() + raw.bytes.len() > BATCH_BYTES {
-                hand_over(&mut self.batch, self.batch_end, &mut self.taken_up, cache)?;
-            }
-            let record = Record::parse(version, raw.lsn, raw.bytes)?;
-            self.batch
-                .push_with(raw.start, raw.lsn, raw.bytes, |changes| self.interpreter.changes(&record, changes))?;
-            self.batch_end = raw.lsn;
-            self.last_start = Some(raw.start);
-        }
-        Ok(())
-    }
-
-    /// Puts what is left into the index.
-    fn hand_over(&mut self, cache: &PageCache) -> Result<(), IngestError> {
-        hand_over(&mut self.batch, self.batch_end, &mut self.taken_up, cache)
-    }
-}
-
-/// Puts a batch into the index. `taken_up` becomes the LSN of the last record there; `end` is that of the batch's last.
-fn hand_over(batch: &mut Batch, end: Lsn, taken_up: &mut Lsn, cache: &PageCache) -> Result<(), IngestError> {
-    if batch.is_empty() {
-        return Ok(());
-    }
-    let result = cache.ingest_batch(batch);
-    match &result {
-        Ok(()) => *taken_up = end,
-        // Records before a refused one are good.
-        Err(page_cache::IngestError::Poisoned(poison)) => *taken_up = poison.good.min(end),
-        // Nothing was taken up.
-        Err(_) => {}
-    }
-    Ok(result?)
 }

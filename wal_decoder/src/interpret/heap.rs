@@ -75,6 +75,9 @@ impl VmEdit {
     /// # Errors
     /// [`RecordError`] if the record is too short or refers to other blocks than one of its kind.
     pub fn of(record: &Record<'_>) -> Result<SmallVec<[VmEdit; 2]>, RecordError> {
+        if has_none(record) {
+            return Ok(SmallVec::new());
+        }
         match (record.rmid, record.info & OPERATION_MASK) {
             (RM_HEAP_ID, HEAP_INSERT) => cleared(record, INSERT_FLAGS, VM_VALID_BITS),
             (RM_HEAP_ID, HEAP_DELETE) => cleared(record, TUPLE_FLAGS, VM_VALID_BITS),
@@ -101,6 +104,9 @@ pub(super) fn is_visible(record: &Record<'_>) -> bool {
 
 /// The map's pages that the record does not refer to but changes, each once.
 pub(super) fn changes(record: &Record<'_>, out: &mut Vec<Change>) -> Result<(), RecordError> {
+    if has_none(record) {
+        return Ok(());
+    }
     let mut last = None;
     for edit in VmEdit::of(record)? {
         if !edit.registered && last != Some(edit.page()) {
@@ -109,6 +115,19 @@ pub(super) fn changes(record: &Record<'_>, out: &mut Vec<Change>) -> Result<(), 
         }
     }
     Ok(())
+}
+
+/// Whether it is clear at first sight that the record has no edits, as most have none: its flags say so.
+fn has_none(record: &Record<'_>) -> bool {
+    let (flags_at, mask) = match (record.rmid, record.info & OPERATION_MASK) {
+        (RM_HEAP_ID, HEAP_INSERT) => (INSERT_FLAGS, CLEARED),
+        (RM_HEAP_ID, HEAP_DELETE | HEAP_LOCK) | (RM_HEAP2_ID, HEAP2_LOCK_UPDATED) => (TUPLE_FLAGS, CLEARED),
+        (RM_HEAP_ID, HEAP_UPDATE | HEAP_HOT_UPDATE) => (TUPLE_FLAGS, CLEARED | NEW_CLEARED),
+        (RM_HEAP2_ID, HEAP2_MULTI_INSERT) => (MULTI_INSERT_FLAGS, CLEARED),
+        (RM_HEAP2_ID, HEAP2_VISIBLE) => return false,
+        _ => return true,
+    };
+    record.main_data.get(flags_at).is_some_and(|flags| flags & mask == 0)
 }
 
 fn cleared(record: &Record<'_>, flags_at: usize, bits: u8) -> Result<SmallVec<[VmEdit; 2]>, RecordError> {

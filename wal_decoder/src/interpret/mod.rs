@@ -58,12 +58,12 @@ impl Interpreter {
     /// `out` is as before then, and the interpreter must not be used any more.
     pub fn changes(&mut self, record: &Record<'_>, out: &mut Vec<Change>) -> Result<(), RecordError> {
         let length = out.len();
-        let result = self.interpret(record, out);
-        match result {
-            Ok(()) => self.tracker.finish(out),
-            Err(_) => out.truncate(length),
+        if let Err(error) = self.interpret(record, out) {
+            out.truncate(length);
+            return Err(error);
         }
-        result
+        self.tracker.finish(out);
+        Ok(())
     }
 
     fn interpret(&mut self, record: &Record<'_>, out: &mut Vec<Change>) -> Result<(), RecordError> {

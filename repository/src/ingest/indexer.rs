@@ -1,0 +1,97 @@
+//! Batches into the index, on this thread or on one of their own.
+
+use std::ops::ControlFlow;
+use std::sync::mpsc;
+
+use page_cache::{Batch, PageCache};
+use pgdata::Lsn;
+
+use super::decoder::{Take, empty_batch};
+use crate::IngestError;
+
+/// How many full batches may wait for the thread.
+const WAITING: usize = 1;
+
+/// How far the index is.
+#[derive(Debug)]
+pub(super) struct Indexer {
+    /// The LSN of the last record in the index. Readers do not see what is there before it is durable.
+    taken_up: Lsn,
+}
+
+impl Indexer {
+    /// For an index in which the record that ends at `taken_up` is the last one.
+    pub fn new(taken_up: Lsn) -> Indexer {
+        Indexer { taken_up }
+    }
+
+    /// Makes visible what is in the index.
+    pub fn publish(&self, cache: &PageCache) -> Result<(), IngestError> {
+        cache.advance(self.taken_up)?;
+        Ok(())
+    }
+
+    fn take_up(&mut self, cache: &PageCache, batch: &mut Batch, end: Lsn) -> Result<(), IngestError> {
+        let result = cache.ingest_batch(batch);
+        match &result {
+            Ok(()) => self.taken_up = end,
+            // Records before a refused one are good.
+            Err(page_cache::IngestError::Poisoned(poison)) => self.taken_up = poison.good.min(end),
+            // Nothing was taken up.
+            Err(_) => {}
+        }
+        Ok(result?)
+    }
+
+    /// Runs `decode` with something that takes its batches up at once. Answers with what `decode` does, unless the index refuses a batch.
+    pub fn on_this_thread(
+        &mut self,
+        cache: &PageCache,
+        decode: impl FnOnce(&mut Take<'_>) -> Result<(), IngestError>,
+    ) -> Result<(), IngestError> {
+        let mut indexed = Ok(());
+        let decoded = decode(&mut |batch, end| {
+            indexed = self.take_up(cache, batch, end);
+            if indexed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        indexed.and(decoded)
+    }
+
+    /// The same with a thread that takes batches up while the next one is decoded.
+    pub fn on_another_thread(
+        &mut self,
+        cache: &PageCache,
+        decode: impl FnOnce(&mut Take<'_>) -> Result<(), IngestError>,
+    ) -> Result<(), IngestError> {
+        let (full, fulls) = mpsc::sync_channel::<(Batch, Lsn)>(WAITING);
+        let (empty, empties) = mpsc::channel();
+        let mut decode = Some(decode);
+        let done = std::thread::scope(|scope| {
+            // Both ends are the thread's own, so that who hands over batches learns if it ends.
+            let index = || {
+                let (fulls, empty) = (fulls, empty);
+                for (mut batch, end) in fulls {
+                    self.take_up(cache, &mut batch, end)?;
+                    // Nobody wants it back at the end.
+                    let _ = empty.send(batch);
+                }
+                Ok::<_, IngestError>(())
+            };
+            let thread = std::thread::Builder::new().name("index".to_owned()).spawn_scoped(scope, index).ok()?;
+            let mut take = |batch: &mut Batch, end| {
+                let next = empties.try_recv().unwrap_or_else(|_| empty_batch(cache.info()));
+                let sent = full.send((std::mem::replace(batch, next), end));
+                if sent.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            };
+            let decoded = decode.take().map_or(Ok(()), |decode| decode(&mut take));
+            drop(full);
+            let indexed = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            Some(indexed.and(decoded))
+        });
+        match (done, decode) {
+            // No thread can be had.
+            (None, Some(decode)) => self.on_this_thread(cache, decode),
+            (done, _) => done.unwrap_or(Ok(())),
+        }
+    }
+}
