@@ -47,6 +47,10 @@ use clap::Parser;
 
 use cli::{Cli, Command};
 
+/// Memory that is let go of stays with the process for a while, instead of coming back from the system as pages to be zeroed.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.command {

@@ -20,17 +20,26 @@ pub struct Speed {
     pub processor: f64,
 }
 
+/// How the replaying server is set up.
+#[derive(Clone, Copy, Debug)]
+pub enum Settings {
+    /// As it comes.
+    Default,
+    /// 256 MB of buffers, no fsync, no checkpoints.
+    Favourable,
+}
+
 /// Replays everything on a server restored from the backup; answers how fast the replay alone was, as the server's own log has it
 /// ("redo done … elapsed").
 ///
-/// It is the replay of a standby with all that favours it: all WAL in its own `pg_wal`, no archive, no queries, 256 MB of buffers, no
-/// fsync. It ends with the WAL, unlike a standby's, and so can be timed.
-pub fn standby(stage: &Stage, number: usize) -> Result<Speed> {
+/// It is the replay of a standby with what favours it: all WAL in its own `pg_wal`, no archive, no queries. It ends with the WAL, unlike a
+/// standby's, and so can be timed.
+pub fn standby(stage: &Stage, number: usize, settings: Settings) -> Result<Speed> {
     let dir = stage.dir.join(format!("standby-{number}"));
     let standby = Standby::unpack(&stage.backup(), &dir, &stage.primary)?;
     copy_wal(&stage.wal(), &standby.data().join("pg_wal"))?;
     fs::remove_file(standby.data().join("recovery.signal"))?;
-    fs::write(standby.data().join("postgresql.conf"), config(&dir))?;
+    fs::write(standby.data().join("postgresql.conf"), config(&dir, settings))?;
     let mut command = stage.primary.install().command("postgres");
     command.arg("-D").arg(standby.data());
     let mut server = Process::start("the standby", &mut command, &dir.join("log"))?;
@@ -44,12 +53,14 @@ pub fn standby(stage: &Stage, number: usize) -> Result<Speed> {
     Ok(speed)
 }
 
-fn config(dir: &Path) -> String {
-    format!(
-        "listen_addresses = ''\nunix_socket_directories = '{}'\nfsync = off\nautovacuum = off\nshared_buffers = 256MB\n\
-         max_wal_size = 100GB\ncheckpoint_timeout = 1d\n",
-        dir.display()
-    )
+fn config(dir: &Path, settings: Settings) -> String {
+    let favourable = match settings {
+        Settings::Default => "",
+        Settings::Favourable => {
+            "fsync = off\nautovacuum = off\nshared_buffers = 256MB\nmax_wal_size = 100GB\ncheckpoint_timeout = 1d\n"
+        }
+    };
+    format!("listen_addresses = ''\nunix_socket_directories = '{}'\n{favourable}", dir.display())
 }
 
 fn copy_wal(from: &Path, to: &Path) -> Result<()> {
