@@ -16,9 +16,10 @@
 //!
 //! **Writing**, by one thread, is the same after a start as with new WAL but for the first line:
 //!
-//! 1. [`WalLog::append`] and [`WalLog::sync`] make the WAL durable; only what `sync` answered may be acknowledged to the sender.
-//! 2. Whoever can decode makes [`Batch`]es of records and their changes; [`PageCache::ingest_batch`] takes them up.
-//! 3. [`PageCache::advance`] makes them visible and wakes those who [wait](PageCache::wait_for) for them.
+//! 1. [`WalLog::append`] keeps the WAL, and [`WalLog::sync`] makes it durable; only what `sync` answered may be acknowledged to the sender.
+//! 2. Whoever can decode makes [`Batch`]es of records that were appended, and their changes; [`PageCache::ingest_batch`] takes them up. Another
+//!    thread than the one that syncs may do that at the same time.
+//! 3. [`PageCache::advance`] makes what is durable visible and wakes those who [wait](PageCache::wait_for) for it.
 //!
 //! When a timeline is opened, its index is empty: the WAL since the base image is read from the log ([`WalLog::read_from`]) and taken up
 //! again. Nothing can be read before that has passed the first consistent LSN.
