@@ -120,7 +120,7 @@ impl Batch {
         self.records.is_empty()
     }
 
-    /// Bytes of records held so far: a caller ingests a batch before this gets to be more than about a megabyte.
+    /// Bytes of records held so far: a caller ingests a batch before this is more than some hundred kilobytes, which a processor still has in its own cache when it takes them up.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.closed.iter().map(|piece| piece.bytes.len()).sum::<usize>() + self.piece.bytes.len()

@@ -9,7 +9,7 @@ use wal_decoder::{Interpreter, Record, WalStream};
 use crate::IngestError;
 
 /// A batch goes into the index before its records take more than this.
-const BATCH_BYTES: usize = 1 << 20;
+const BATCH_BYTES: usize = 256 << 10;
 
 /// Decodes WAL and collects what goes into the index.
 #[derive(Debug)]
