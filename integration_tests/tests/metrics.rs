@@ -103,7 +103,8 @@ fn requests_and_errors(lab: &Lab, pages: &mut StreamSource, (rel, lsn): (RelTag,
 
 fn connections(lab: &Lab) -> Result<()> {
     let open = || lab.pageserver.scrape()?.value("pageserver_connections", &[]);
-    let before = open()?;
+    // That of `pages`; the server may not have noticed yet that another is gone.
+    let before = until("one connection is open", || Ok(Some(open()?).filter(|open| *open == 1.0)))?;
     let connect = |_| Client::connect(lab.pageserver.address()?, &ClientConfig::default()).context("connecting");
     let clients = (0..3).map(connect).collect::<Result<Vec<_>>>()?;
     ensure!(open()? == before + 3.0, "three connections more are {}, after {before}", open()?);

@@ -86,7 +86,7 @@ impl Batch {
     }
 
     fn close_record(&mut self, start: Lsn, lsn: Lsn, bytes: &[u8]) {
-        // A record that is not where one can be is refused, or read from the log if it changes nothing.
+        // A record that is not where one can be is refused if it changes something. Nobody reads it otherwise.
         if let Some(position) = self.size.record_position(start) {
             self.keep(position, bytes);
         }
@@ -103,7 +103,9 @@ impl Batch {
             self.piece.bytes.resize((position - self.piece.position) as usize, 0);
         } else {
             let next = Piece { position, bytes: Vec::new() };
-            self.closed.push(std::mem::replace(&mut self.piece, next));
+            let mut closed = std::mem::replace(&mut self.piece, next);
+            closed.bytes.shrink_to_fit();
+            self.closed.push(closed);
         }
         self.piece.bytes.extend_from_slice(bytes);
     }
@@ -120,7 +122,8 @@ impl Batch {
         self.records.is_empty()
     }
 
-    /// Bytes of records held so far: a caller ingests a batch before this is more than some hundred kilobytes, which a processor still has in its own cache when it takes them up.
+    /// Bytes of records held so far. A caller ingests a batch before this is more than some hundred kilobytes, which a processor still has in its own
+    /// cache when it takes them up.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.closed.iter().map(|piece| piece.bytes.len()).sum::<usize>() + self.piece.bytes.len()
@@ -135,15 +138,15 @@ impl Batch {
         self.closed.drain(..).chain(Some(last).filter(|piece| !piece.bytes.is_empty()))
     }
 
-    /// Makes it empty. Its memory stays, or is that of `spare` or new, if it gave its own away.
+    /// Makes it empty. Its memory stays, or is that of `spare` or new: as much as asked for, so that it will be full when it is given away.
     pub(crate) fn clear(&mut self, spare: Option<Vec<u8>>) {
+        let (least, most) = (self.capacity, self.capacity + self.capacity / 8);
+        let fits = |memory: &Vec<u8>| (least..=most).contains(&memory.capacity());
         let bytes = &mut self.piece.bytes;
-        if bytes.capacity() == 0 {
-            *bytes = spare.unwrap_or_default();
+        if !fits(bytes) {
+            *bytes = spare.filter(fits).unwrap_or_else(|| Vec::with_capacity(least));
         }
         bytes.clear();
-        // No more than asked for, so that it will be full.
-        bytes.reserve_exact(self.capacity);
         self.closed.clear();
         self.records.clear();
         self.changes.clear();
@@ -211,7 +214,12 @@ mod tests {
         assert_eq!((batch.piece.bytes.as_ptr(), batch.is_empty(), batch.changes.len()), (memory, true, 0));
         batch.push(Lsn(96), Lsn(192), &[2; 90], [page()]);
         assert_eq!(batch.take_pieces().next().unwrap().bytes.as_ptr(), memory);
+        batch.clear(Some(vec![3; 110]));
+        assert_eq!((batch.bytes(), batch.piece.bytes.capacity()), (0, 110));
+        // Neither what is too much nor what is too little is kept.
+        batch.push(Lsn(192), Lsn(400), &[2; 200], [page()]);
+        assert_eq!(batch.take_pieces().count(), 1);
         batch.clear(Some(vec![3; 170]));
-        assert_eq!((batch.bytes(), batch.piece.bytes.capacity()), (0, 170));
+        assert_eq!((batch.bytes(), batch.piece.bytes.capacity()), (0, 100));
     }
 }

@@ -14,11 +14,11 @@
 //! flushed                            up to where whole records were on disk, which tells damage from the end of the log
 //! ```
 //!
-//! **Writing**, by one thread, is the same after a start as with new WAL but for the first line:
+//! **Writing** is the same after a start as with new WAL but for the first line; nothing of it is done by two threads at once:
 //!
 //! 1. [`WalLog::append`] keeps the WAL, and [`WalLog::sync`] makes it durable; only what `sync` answered may be acknowledged to the sender.
-//! 2. Whoever can decode makes [`Batch`]es of records that were appended, and their changes; [`PageCache::ingest_batch`] takes them up. Another
-//!    thread than the one that syncs may do that at the same time.
+//! 2. Whoever can decode makes [`Batch`]es of records that were appended, and their changes; [`PageCache::ingest_batch`] takes them up. That may
+//!    be done while another thread appends and syncs.
 //! 3. [`PageCache::advance`] makes what is durable visible and wakes those who [wait](PageCache::wait_for) for it.
 //!
 //! When a timeline is opened, its index is empty: the WAL since the base image is read from the log ([`WalLog::read_from`]) and taken up

@@ -158,6 +158,11 @@ pub enum IngestError {
         /// The end of the WAL received.
         end: Lsn,
     },
+    /// A thread panicked while WAL was taken up.
+    #[error(
+        "a fault of this program interrupted the taking up of WAL (its log says where): start the server again, and it takes up what is on disk"
+    )]
+    Panicked,
     /// An earlier error ended the taking of WAL for good.
     #[error("the timeline takes no more WAL: {0}")]
     Stopped(Arc<IngestError>),

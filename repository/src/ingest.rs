@@ -7,6 +7,7 @@
 mod decoder;
 mod indexer;
 
+use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock, mpsc};
 
 use page_cache::{PageCache, WalLogError};
@@ -101,20 +102,25 @@ impl Ingest {
                     Err(error) => break Err(error.into()),
                 };
                 match decoder.decode(at, chunk, take) {
-                    Ok(()) => {}
-                    // Without bytes of the last segment there was no error: a write that a crash tore looks like this.
-                    Err(IngestError::Wal(error)) if at >= durable => {
-                        end = Some(error);
+                    Ok(ControlFlow::Continue(())) => {}
+                    Ok(ControlFlow::Break(())) => break Ok(()),
+                    Err(IngestError::Wal(error)) => {
+                        end = Some((at, error));
                         break Ok(());
                     }
-                    Err(IngestError::Wal(source)) => break Err(damage(cache, at, source)),
                     Err(error) => break Err(error),
                 }
             };
             decoder.finish(take);
             decoded
         });
-        indexer.publish(cache).and(replayed).and(Ok(end))
+        indexer.publish(cache).and(replayed)?;
+        match end {
+            // Without bytes of the last segment there was no error: a write that a crash tore looks like this.
+            Some((at, error)) if at >= durable => Ok(Some(error)),
+            Some((at, source)) => Err(damage(cache, at, source)),
+            None => Ok(None),
+        }
     }
 
     /// Where a sender must begin: the end of the last whole record (or before the rest of a segment that ended early), and for a
@@ -220,6 +226,11 @@ impl Ingest {
         }
     }
 
+    /// Takes no more WAL, after a panic while it was taken up: how far that came is not known. A restart finds out.
+    pub(crate) fn give_up(&self) {
+        let _ = self.fault.set(Arc::new(IngestError::Panicked));
+    }
+
     pub(crate) fn fault(&self) -> &Fault {
         &self.fault
     }
@@ -249,7 +260,7 @@ impl Ingest {
         let taken_up = self.indexer.on_this_thread(cache, |take| {
             let decoded = decoder.decode(start, &wal[..there], take);
             decoder.finish(take);
-            decoded
+            decoded.map(drop)
         });
         Flushed { appended, synced, taken_up }
     }
@@ -272,10 +283,13 @@ impl Ingest {
         let flushed = std::thread::scope(|scope| {
             let thread = std::thread::Builder::new().name("wal log".to_owned()).spawn_scoped(scope, log).ok()?;
             let taken_up = indexer.on_another_thread(cache, |take| {
-                let mut appended = pieces().zip(pieces_done);
-                let decoded = appended.try_for_each(|((at, piece), ())| decoder.decode(at, piece, take));
+                let decoded =
+                    pieces().zip(pieces_done).try_for_each(|((at, piece), ())| match decoder.decode(at, piece, take) {
+                        Ok(ControlFlow::Continue(())) => ControlFlow::Continue(()),
+                        ended => ControlFlow::Break(ended),
+                    });
                 decoder.finish(take);
-                decoded
+                decoded.break_value().map_or(Ok(()), |ended| ended.map(drop))
             });
             let (appended, synced) = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             Some(Flushed { appended, synced, taken_up })

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use page_cache::{PageCache, TimelineInfo};
 use pgdata::{ClusterState, ControlFile, Lsn, Timelines};
@@ -146,8 +146,11 @@ impl Timeline {
 
     /// The write path, for as long as the guard is held.
     pub fn ingest(&self) -> MutexGuard<'_, Ingest> {
-        // After a panic in the middle of a write the guard's next user begins again at the last whole record.
-        self.ingest.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ingest.lock().unwrap_or_else(|poisoned| {
+            let ingest = poisoned.into_inner();
+            ingest.give_up();
+            ingest
+        })
     }
 
     /// Ends all present and future waits for LSNs.

@@ -197,11 +197,10 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Whether a multiple of `flush_bytes` has been passed since the last flush. So the ends of segments are among the places, and a sink that
-    /// makes each segment durable at its end does so once.
+    /// Whether a multiple of `flush_bytes` has been reached since the last flush. The ends of segments are among the places: a sink that makes each
+    /// segment durable before the next has little of the next then.
     fn flush_is_due(&self) -> bool {
-        let every = self.wanted.options.flush_bytes.max(1);
-        self.position.0 / every != (self.position.0 - self.unflushed) / every
+        passes_multiple(self.position, self.unflushed, self.wanted.options.flush_bytes)
     }
 
     /// Waits for the server, and meanwhile keeps up what it expects of us.
@@ -385,6 +384,12 @@ impl<'a> Session<'a> {
     }
 }
 
+/// Whether a multiple of `every` lies among the last `len` bytes before a position, or at it.
+fn passes_multiple(position: Lsn, len: u64, every: u64) -> bool {
+    let every = every.max(1);
+    position.0 / every != (position.0 - len) / every
+}
+
 fn read_switch(timeline: u32, row: &Row) -> Result<TimelineSwitch, ProtocolError> {
     Ok(TimelineSwitch { timeline, next_timeline: row.value(0)?, switch_lsn: row.value(1)? })
 }
@@ -398,4 +403,17 @@ fn postgres_now() -> i64 {
     const EPOCH: Duration = Duration::from_secs(946_684_800);
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH + EPOCH).unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flush_is_due_at_multiples_however_long_the_messages_are() {
+        let due = |position, len| passes_multiple(Lsn(position), len, 1000);
+        assert!(!due(2999, 999) && !due(2000, 0) && !due(2500, 500));
+        assert!(due(3000, 1) && due(3000, 1000) && due(3001, 2) && due(9000, 5000));
+        assert!(passes_multiple(Lsn(5), 1, 0));
+    }
 }

@@ -58,8 +58,9 @@ impl Version {
     /// The record, in WAL of that segment size.
     pub fn place(&self, size: SegmentSize) -> RecordPlace {
         let (lsn, len) = (self.lsn, self.len_and_effect & LEN_MASK);
-        // It was compared with where the record really starts when the version came into being.
-        RecordPlace { start: size.record_start(lsn, len).unwrap_or(lsn), lsn, len }
+        // `PageCache::check_batch` has seen that the record's LSN is where one ends that starts and is as long as this one.
+        let start = size.record_start(lsn, len).expect("a version is of a record that is where one can be");
+        RecordPlace { start, lsn, len }
     }
 }
 

@@ -61,8 +61,8 @@ impl Decoder {
     }
 
     /// Takes the bytes that are at `at` in the WAL, those after the ones before, and hands over each batch that gets full. What is left stays for
-    /// the next bytes, or [`Decoder::finish`].
-    pub fn decode(&mut self, at: Lsn, wal: &[u8], take: &mut Take<'_>) -> Result<(), IngestError> {
+    /// the next bytes, or [`Decoder::finish`]. It breaks off if no batch is taken any more.
+    pub fn decode(&mut self, at: Lsn, wal: &[u8], take: &mut Take<'_>) -> Result<ControlFlow<()>, IngestError> {
         // Kept, but with nothing to say: what precedes the first record in its segment, and what follows a segment switch.
         let skipped = self.stream.fed_to().bytes_since(at).min(wal.len() as u64) as usize;
         self.stream.feed(&wal[skipped..]);
@@ -70,7 +70,7 @@ impl Decoder {
             if self.batch.bytes() + raw.bytes.len() > BATCH_BYTES
                 && hand_over(&mut self.batch, self.batch_end, take).is_break()
             {
-                return Ok(());
+                return Ok(ControlFlow::Break(()));
             }
             let (batch, interpreter) = (&mut self.batch, &mut self.interpreter);
             Record::with(self.info.version, raw.lsn, raw.bytes, |record| {
@@ -79,7 +79,7 @@ impl Decoder {
             self.batch_end = raw.lsn;
             self.last_start = Some(raw.start);
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     }
 
     /// Hands over the records that are left. After an error of [`Decoder::decode`] they are those before the bad one, and good.

@@ -51,7 +51,9 @@ impl Indexer {
     ) -> Result<(), IngestError> {
         let mut indexed = Ok(());
         let decoded = decode(&mut |batch, end| {
-            indexed = self.take_up(cache, batch, end);
+            if indexed.is_ok() {
+                indexed = self.take_up(cache, batch, end);
+            }
             if indexed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
         indexed.and(decoded)
@@ -88,10 +90,10 @@ impl Indexer {
             let indexed = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             Some(indexed.and(decoded))
         });
-        match (done, decode) {
+        match decode {
+            None => done.expect("it decoded"),
             // No thread can be had.
-            (None, Some(decode)) => self.on_this_thread(cache, decode),
-            (done, _) => done.unwrap_or(Ok(())),
+            Some(decode) => self.on_this_thread(cache, decode),
         }
     }
 }

@@ -24,6 +24,7 @@ fn a_damaged_byte_in_a_complete_segment_ends_what_can_be_read() {
     assert!(fault.contains("000000010000000000000004"), "{fault}");
     let last = timeline.last_record_lsn();
     assert!(last > FIRST && last <= at, "{last}");
+    assert!(fault.contains(&format!("behind {last},")), "{fault}");
     check(&timeline, &wal, last);
     assert!(commits(&timeline, wal.end()).is_err());
 
@@ -134,14 +135,21 @@ fn damaged_metadata_breaks_its_own_timeline_only() {
     }
 }
 
+/// In a flush that is done step by step, and in one by several threads.
 #[test]
 fn a_record_that_is_not_understood_stops_the_timeline_now_and_after_a_restart() {
+    not_understood(30_000);
+    not_understood(2_000_000);
+}
+
+fn not_understood(before: u64) {
     let home = Home::new();
     let mut wal = Wal::new();
-    wal.fill(30_000);
+    wal.fill(before);
     let good = wal.end();
     wal.nonsense();
     wal.commit();
+    wal.fill(before);
     let timeline = attach(&home.open(), "main");
     timeline.ingest().write(FIRST, wal.slice(FIRST, wal.end())).expect("written");
     let refused = timeline.ingest().flush().expect_err("nonsense");

@@ -89,6 +89,25 @@ fn what_was_not_whole_at_the_switch_is_void_and_the_rest_goes_on() {
 }
 
 #[test]
+fn what_waits_for_a_flush_counts_at_the_switch() {
+    let home = Home::new();
+    let mut wal = Wal::new();
+    wal.fill(SEGMENT + 30_000);
+    let last = wal.noop(100);
+    let sent = Lsn(last.lsn.0 + 3000);
+    wal.noop(5000);
+    let timeline = attach(&home.open(), "main");
+    timeline.ingest().write(FIRST, wal.slice(FIRST, sent)).expect("written");
+    let second = Second::new(last.lsn, last.start);
+    timeline.ingest().switch_timeline(2, &second.history()).expect("switched");
+    second.send(&timeline);
+    for timeline in [timeline, home.open().timeline("default", "main").expect("opened")] {
+        assert_eq!(timeline.last_record_lsn(), second.writer.position());
+        check(&timeline, &wal, second.begin);
+    }
+}
+
+#[test]
 fn what_was_received_stays_if_the_new_timeline_leaves_it_out() {
     let home = Home::new();
     let (mut wal, timeline, second) = first(&home);

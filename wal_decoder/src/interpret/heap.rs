@@ -75,9 +75,6 @@ impl VmEdit {
     /// # Errors
     /// [`RecordError`] if the record is too short or refers to other blocks than one of its kind.
     pub fn of(record: &Record<'_>) -> Result<SmallVec<[VmEdit; 2]>, RecordError> {
-        if has_none(record) {
-            return Ok(SmallVec::new());
-        }
         match (record.rmid, record.info & OPERATION_MASK) {
             (RM_HEAP_ID, HEAP_INSERT) => cleared(record, INSERT_FLAGS, VM_VALID_BITS),
             (RM_HEAP_ID, HEAP_DELETE) => cleared(record, TUPLE_FLAGS, VM_VALID_BITS),
