@@ -156,11 +156,18 @@ impl StorageError {
 /// Puts what was tried on what into an error.
 pub(crate) trait Context<T> {
     fn context(self, action: &'static str, path: &Path) -> Result<T, StorageError>;
+
+    /// The same, with a path that is put together only if there is an error.
+    fn with_context(self, action: &'static str, path: impl FnOnce() -> PathBuf) -> Result<T, StorageError>;
 }
 
 impl<T> Context<T> for io::Result<T> {
     fn context(self, action: &'static str, path: &Path) -> Result<T, StorageError> {
         self.map_err(|source| StorageError { action, path: path.to_owned(), source })
+    }
+
+    fn with_context(self, action: &'static str, path: impl FnOnce() -> PathBuf) -> Result<T, StorageError> {
+        self.map_err(|source| StorageError { action, path: path(), source })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 
 use pgdata::{Lsn, Timelines};
 
@@ -11,8 +11,9 @@ use super::{WalLogError, WalReader, timelines};
 use crate::manifest::TimelineInfo;
 use crate::storage::{Context, Storage, StorageError, StorageFile, read_exact_at, write_all_at};
 
-/// How many segment files are kept open for reading.
-const OPEN_FILES: usize = 16;
+/// How many segment files are kept open for reading: 4 GiB of WAL. Records of one page lie anywhere in it, and opening a file for each would take
+/// several times as long as reading it.
+const OPEN_FILES: usize = 256;
 /// How much is written again at a time when the log is opened.
 const PIECE: u64 = 1 << 20;
 
@@ -34,7 +35,7 @@ pub struct WalLog {
     floor: AtomicU64,
     writer: Mutex<Writer>,
     /// By timeline and number: a segment in which a timeline begins is in two files.
-    open_files: Mutex<BTreeMap<(u32, u64), Arc<dyn StorageFile>>>,
+    open_files: RwLock<BTreeMap<(u32, u64), Arc<dyn StorageFile>>>,
 }
 
 #[derive(Debug, Default)]
@@ -62,7 +63,7 @@ impl WalLog {
             flushed: AtomicU64::new(start.0),
             floor: AtomicU64::new(start.0),
             writer: Mutex::default(),
-            open_files: Mutex::default(),
+            open_files: RwLock::default(),
         };
         let lengths = log.segment_lengths()?;
         let mut end = start;
@@ -190,7 +191,7 @@ impl WalLog {
             let (piece, behind) = rest.split_at(rest.len().min(room));
             let segno = size.segment_of(at);
             let file = self.segment_for_append(&mut writer, segno)?;
-            write_all_at(&*file, piece, u64::from(size.offset_of(at))).context("write", &self.path(segno))?;
+            write_all_at(&*file, piece, u64::from(size.offset_of(at))).with_context("write", || self.path(segno))?;
             at = Lsn(at.0 + piece.len() as u64);
             self.end.store(at.0, Ordering::Release);
             rest = behind;
@@ -316,16 +317,18 @@ impl WalLog {
         if lsn < start || lsn > end { Err(WalLogError::OutOfRange { lsn, start, end }) } else { Ok(()) }
     }
 
-    fn files(&self) -> MutexGuard<'_, BTreeMap<(u32, u64), Arc<dyn StorageFile>>> {
-        self.open_files.lock().unwrap_or_else(PoisonError::into_inner)
+    fn files(&self) -> RwLockWriteGuard<'_, BTreeMap<(u32, u64), Arc<dyn StorageFile>>> {
+        self.open_files.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A segment's file for reading. Files are opened outside the lock; the oldest of those kept is let go.
     pub(super) fn open_segment(&self, segno: u64) -> Result<Arc<dyn StorageFile>, StorageError> {
         let timeline = self.timeline_of(segno);
-        if let Some(file) = self.files().get(&(timeline, segno)) {
+        let open = self.open_files.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = open.get(&(timeline, segno)) {
             return Ok(Arc::clone(file));
         }
+        drop(open);
         let path = self.dir.join(self.info.segment_size.file_name(timeline, segno));
         let file = self.storage.open(&path).context("open", &path)?;
         let mut files = self.files();

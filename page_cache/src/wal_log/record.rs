@@ -16,22 +16,28 @@ impl WalLog {
         // Not up to the LSN: that of a record which ends a segment early lies far behind its bytes.
         let end = size.record_end(start, len).unwrap_or(lsn).min(lsn);
         let mut wal = vec![0; end.bytes_since(start) as usize];
-        let (mut at, mut rest, mut paths) = (start, &mut wal[..], Vec::new());
+        let (mut at, mut rest) = (start, &mut wal[..]);
         while !rest.is_empty() {
             let room = (size.bytes() - size.offset_of(at)) as usize;
             let (piece, behind) = { rest }.split_at_mut(room.min((end.0 - at.0) as usize));
             let segno = size.segment_of(at);
             let file = self.open_segment(segno)?;
-            let path = self.path(segno);
-            read_exact_at(&*file, piece, u64::from(size.offset_of(at))).context("read", &path)?;
-            paths.push(path);
+            let read = read_exact_at(&*file, piece, u64::from(size.offset_of(at)));
+            read.with_context("read", || self.path(segno))?;
             at = Lsn(at.0 + piece.len() as u64);
             rest = behind;
         }
-        let mut record = Vec::new();
-        strip_page_headers(&wal, start, len, size, &mut record)
-            .and_then(|()| verify_record_crc(&record))
-            .map_err(|source| WalLogError::Record { paths, start, lsn, source })?;
-        Ok(record)
+        let record = match wal.len() == len as usize {
+            // All of it lies in one page, as that of most records.
+            true => Ok(wal),
+            false => {
+                let mut record = Vec::with_capacity(len as usize);
+                strip_page_headers(&wal, start, len, size, &mut record).map(|()| record)
+            }
+        };
+        record.and_then(|record| verify_record_crc(&record).map(|()| record)).map_err(|source| {
+            let segments = size.segment_of(start)..=size.segment_of(Lsn(end.0 - 1));
+            WalLogError::Record { paths: segments.map(|segno| self.path(segno)).collect(), start, lsn, source }
+        })
     }
 }
