@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use integration_tests::program::{Interrupt, say};
 use integration_tests::run;
 use pgdata::Lsn;
+use pgdata::wal::{SegmentSize, WAL_PAGE_SIZE};
 use serde_json::Value;
 
 use crate::replay::{Settings, Speed};
@@ -107,5 +108,9 @@ fn range(stage: &Stage) -> Result<(Lsn, Lsn)> {
     let start: Lsn = start.parse()?;
     let control = pgdata::ControlFile::parse(&fs::read(stage.primary.data().join("global/pg_control"))?)?;
     // The shutdown's checkpoint is the last record.
-    Ok((start, control.check_point))
+    let end = control.check_point;
+    // pg_waldump would read the header alone of the page that the record is the first of, and take what it has in its buffer for the record.
+    let header = SegmentSize::new(control.wal_segment_size)?.page_header_len(end) as u64;
+    let in_page = end.0 % WAL_PAGE_SIZE as u64;
+    Ok((start, if in_page == header { Lsn(end.0 - header) } else { end }))
 }
