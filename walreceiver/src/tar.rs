@@ -58,7 +58,7 @@ pub enum TarError {
     /// Something other than zeros after the end-of-archive mark.
     #[error("data at byte {at}, after the end-of-archive mark")]
     AfterEnd {
-        /// The position of the block.
+        /// Its position in the archive.
         at: u64,
     },
 }
@@ -162,8 +162,8 @@ impl TarReader {
                 TarState::End => {
                     let at = self.taken;
                     let here = input.len();
-                    if self.take(input, here).iter().any(|&b| b != 0) {
-                        return Err(TarError::AfterEnd { at });
+                    if let Some(strange) = self.take(input, here).iter().position(|&byte| byte != 0) {
+                        return Err(TarError::AfterEnd { at: at + strange as u64 });
                     }
                 }
             }

@@ -101,8 +101,11 @@ fn an_archive_must_be_whole() {
         let end = read_in_pieces(&archive[..len], 64).1;
         assert!(matches!(end, Some(TarError::Truncated { .. })), "{len} bytes: {end:?}");
     }
-    let more = [&archive[..], &[1]].concat();
-    assert!(matches!(error(&more), TarError::AfterEnd { .. }));
+    // However it is cut, the byte itself is named.
+    let more = [&archive[..], &[0; 5], &[1]].concat();
+    for piece in [1, 64, more.len()] {
+        assert_eq!(read_in_pieces(&more, piece).1, Some(TarError::AfterEnd { at: archive.len() as u64 + 5 }));
+    }
 }
 
 proptest! {
