@@ -135,6 +135,35 @@ fn damaged_metadata_breaks_its_own_timeline_only() {
     }
 }
 
+#[test]
+fn after_a_panic_while_wal_was_taken_up_a_timeline_takes_no_more_until_a_restart() {
+    let home = Home::new();
+    let mut wal = Wal::new();
+    wal.fill(30_000);
+    let timeline = attach(&home.open(), "main");
+    wal.send(&timeline, wal.end());
+    let last = wal.end();
+    wal.fill(30_000);
+    let panicked = std::thread::scope(|scope| {
+        let holder = scope.spawn(|| {
+            let mut ingest = timeline.ingest();
+            ingest.write(last, wal.slice(last, Lsn(last.0 + 1000))).expect("written");
+            panic!("in the middle of it");
+        });
+        holder.join()
+    });
+    assert!(panicked.is_err());
+    let refused = timeline.ingest().flush().expect_err("who knows what was done");
+    assert!(matches!(&refused, IngestError::Stopped(cause) if matches!(**cause, IngestError::Panicked)), "{refused}");
+    assert!(timeline.fault().is_some());
+    check(&timeline, &wal, last);
+
+    let timeline = home.open().timeline("default", "main").expect("opened");
+    assert!(timeline.fault().is_none());
+    wal.send(&timeline, wal.end());
+    check(&timeline, &wal, wal.end());
+}
+
 /// In a flush that is done step by step, and in one by several threads.
 #[test]
 fn a_record_that_is_not_understood_stops_the_timeline_now_and_after_a_restart() {
