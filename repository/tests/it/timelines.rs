@@ -49,16 +49,22 @@ impl Second {
     }
 }
 
-/// WAL of timeline 1 whose last record is not whole in a timeline that has it up to `sent`.
-fn first(home: &Home) -> (Wal, std::sync::Arc<Timeline>, Second) {
+/// WAL of timeline 1, a position in the middle of its last record, and a timeline that begins before that record.
+fn parting() -> (Wal, Lsn, Second) {
     let mut wal = Wal::new();
     wal.fill(SEGMENT + 30_000);
     let last = wal.noop(100);
     let sent = Lsn(last.lsn.0 + 3000);
     wal.noop(5000);
+    (wal, sent, Second::new(last.lsn, last.start))
+}
+
+/// The same, with who has received it up to that position.
+fn first(home: &Home) -> (Wal, std::sync::Arc<Timeline>, Second) {
+    let (wal, sent, second) = parting();
     let timeline = attach(&home.open(), "main");
     wal.send(&timeline, sent);
-    (wal, timeline, Second::new(last.lsn, last.start))
+    (wal, timeline, second)
 }
 
 #[test]
@@ -91,14 +97,9 @@ fn what_was_not_whole_at_the_switch_is_void_and_the_rest_goes_on() {
 #[test]
 fn what_waits_for_a_flush_counts_at_the_switch() {
     let home = Home::new();
-    let mut wal = Wal::new();
-    wal.fill(SEGMENT + 30_000);
-    let last = wal.noop(100);
-    let sent = Lsn(last.lsn.0 + 3000);
-    wal.noop(5000);
+    let (wal, sent, second) = parting();
     let timeline = attach(&home.open(), "main");
     timeline.ingest().write(FIRST, wal.slice(FIRST, sent)).expect("written");
-    let second = Second::new(last.lsn, last.start);
     timeline.ingest().switch_timeline(2, &second.history()).expect("switched");
     second.send(&timeline);
     for timeline in [timeline, home.open().timeline("default", "main").expect("opened")] {
