@@ -57,8 +57,8 @@ impl Replay {
         while at < lsn {
             let piece = &mut buffer[..PIECE.min(lsn.bytes_since(at)) as usize];
             read_kept(source, lsn, redo, at, piece)?;
-            stream.feed(piece);
-            while let Some(raw) = stream.next_record().map_err(wal_error)? {
+            let mut whole = stream.feed(piece);
+            while let Some(raw) = whole.next_record().map_err(wal_error)? {
                 search.look_at(raw.start, raw.lsn, raw.bytes)?;
             }
             at = Lsn(at.0 + piece.len() as u64);

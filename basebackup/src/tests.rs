@@ -51,9 +51,9 @@ fn some_wal(version: PgVersion) -> (Vec<u8>, Lsn, Lsn) {
 /// The last record of WAL that begins at the start of segment 3.
 fn checkpoint_in(version: PgVersion, wal: &[u8], from: Lsn) -> (Lsn, Lsn, CheckPoint) {
     let mut stream = WalStream::new(from, 1 << 20, version).unwrap();
-    stream.feed(&wal[from.bytes_since(Lsn(3 * MIB)) as usize..]);
+    let mut whole = stream.feed(&wal[from.bytes_since(Lsn(3 * MIB)) as usize..]);
     let mut last = None;
-    while let Ok(Some(record)) = stream.next_record() {
+    while let Ok(Some(record)) = whole.next_record() {
         let parsed = Record::parse(version, record.lsn, record.bytes).unwrap();
         let check_point = CheckPoint::parse(version, parsed.main_data);
         last = check_point.map(|check_point| (record.start, parsed.prev, check_point));

@@ -101,9 +101,9 @@ impl History {
 
     /// Takes the next bytes.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<(), BackupError> {
-        self.stream.feed(bytes);
+        let mut whole = self.stream.feed(bytes);
         loop {
-            match self.stream.next_record() {
+            match whole.next_record() {
                 Ok(Some(record)) => self.last = Some(record.start),
                 Ok(None) => return Ok(()),
                 Err(source) => return Err(BackupError::Wal { lsn: self.lsn, source }),
@@ -154,8 +154,8 @@ mod tests {
         let prev = Lsn(lsn.0 - 64);
         let wal = checkpoint_wal(identity, place, prev, &check_point(place)).unwrap();
         let mut stream = WalStream::new(place.end, identity.segment_size.bytes(), version).unwrap();
-        stream.feed(&wal);
-        let record = stream.next_record().unwrap().expect("a whole record");
+        let mut whole = stream.feed(&wal);
+        let record = whole.next_record().unwrap().expect("a whole record");
         assert_eq!((record.start, record.lsn), (place.start, Lsn(place.end.0 + wal.len() as u64)), "at {lsn}");
         let parsed = wal_decoder::Record::parse(version, record.lsn, record.bytes).unwrap();
         assert_eq!((parsed.rmid, parsed.info, parsed.xid, parsed.prev), (0, 0, 0, prev));
@@ -285,9 +285,9 @@ mod tests {
             let place = Place::at(end, identity.segment_size).unwrap();
             wal.extend(checkpoint_wal(identity, place, last, &check_point(place)).unwrap());
             let mut stream = WalStream::new(Lsn(3 * MIB), 1 << 20, PgVersion::V15).unwrap();
-            stream.feed(&wal);
+            let mut whole = stream.feed(&wal);
             let mut starts = Vec::new();
-            while let Some(record) = stream.next_record().unwrap() {
+            while let Some(record) = whole.next_record().unwrap() {
                 starts.push(record.start);
             }
             prop_assert_eq!(starts.len(), places.len() + 1);

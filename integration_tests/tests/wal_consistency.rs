@@ -84,15 +84,16 @@ fn images(timeline: &Timeline, wal: &Path, end: Lsn) -> Result<Vec<Image>> {
     let info = timeline.info();
     let mut stream = WalStream::new(info.start_lsn, info.segment_size.bytes(), info.version)?;
     let (mut images, mut early) = (Vec::new(), 0);
-    let mut at = info.start_lsn;
+    let (mut at, mut last) = (info.start_lsn, info.start_lsn);
     while at < end {
         let segno = info.segment_size.segment_of(at);
         let segment = fs::read(wal.join(info.segment_size.file_name(info.pg_timeline, segno)))?;
         let offset = info.segment_size.offset_of(at) as usize;
-        stream.feed(&segment[offset..]);
+        let mut whole = stream.feed(&segment[offset..]);
         at = info.segment_size.start_of(segno + 1).context("the last segment")?;
-        while stream.decoded_to() < end {
-            let Some(raw) = stream.next_record()? else { break };
+        while last < end {
+            let Some(raw) = whole.next_record()? else { break };
+            last = raw.lsn;
             let record = Record::parse(info.version, raw.lsn, raw.bytes)?;
             if record.lsn >= timeline.consistent_lsn() {
                 collect(&record, &mut images)?;

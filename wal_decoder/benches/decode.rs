@@ -53,8 +53,8 @@ fn decode(wal: &[u8], mut each: impl FnMut(Lsn, &[u8])) -> usize {
     let mut stream = WalStream::new(START, SIZE.bytes(), VERSION).expect("a stream");
     let mut count = 0;
     for piece in wal.chunks(PIECE) {
-        stream.feed(piece);
-        while let Some(raw) = stream.next_record().expect("valid WAL") {
+        let mut whole = stream.feed(piece);
+        while let Some(raw) = whole.next_record().expect("valid WAL") {
             each(raw.lsn, raw.bytes);
             count += 1;
         }

@@ -23,9 +23,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     for (index, file) in files.iter().enumerate() {
         let bytes = if index == 0 { first.clone() } else { fs::read(file)? };
-        stream.feed(&bytes);
+        let mut whole = stream.feed(&bytes);
         loop {
-            let raw = match stream.next_record() {
+            let raw = match whole.next_record() {
                 Ok(Some(raw)) => raw,
                 Ok(None) => break,
                 Err(error) => {

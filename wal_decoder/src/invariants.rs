@@ -84,12 +84,11 @@ fn decode(from: Lsn, wal: &[u8], pieces: &[usize]) -> (Records, Option<WalError>
     let (mut records, mut rest) = (Records::new(), wal);
     for &piece in pieces.iter().cycle() {
         let (fed, behind) = rest.split_at(piece.min(rest.len()));
-        stream.feed(fed);
-        let result = drain(&mut stream, &mut records);
+        let result = drain(&mut stream, fed, &mut records);
         let fed = stream.fed_to().bytes_since(from) as usize;
         assert!(stream.memory() <= 4 * fed + 4 * WAL_PAGE_SIZE, "{} bytes kept of {fed}", stream.memory());
         if let Err(error) = result {
-            assert_eq!(stream.next_record().err(), Some(error), "a failed stream stays failed");
+            assert_eq!(stream.feed(&[]).next_record().err(), Some(error), "a failed stream stays failed");
             return (records, Some(error));
         }
         rest = behind;
@@ -100,14 +99,16 @@ fn decode(from: Lsn, wal: &[u8], pieces: &[usize]) -> (Records, Option<WalError>
     (records, None)
 }
 
-fn drain(stream: &mut WalStream, records: &mut Records) -> Result<(), WalError> {
+fn drain(stream: &mut WalStream, fed: &[u8], records: &mut Records) -> Result<(), WalError> {
     let mut before = stream.decoded_to();
-    while let Some(raw) = stream.next_record()? {
+    let mut whole = stream.feed(fed);
+    while let Some(raw) = whole.next_record()? {
         assert!(raw.start >= before && raw.lsn > raw.start && raw.lsn.is_aligned(), "{raw:?} after {before}");
         verify_record_crc(raw.bytes).expect("only checked records come out");
         records.push((raw.start, raw.lsn, raw.bytes.to_vec()));
         before = raw.lsn;
     }
+    drop(whole);
     assert_eq!(stream.decoded_to(), before);
     Ok(())
 }

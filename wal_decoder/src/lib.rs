@@ -28,8 +28,8 @@
 //! let mut stream = WalStream::new(start, segment_size.bytes(), version)?;
 //! let mut seen = Vec::new();
 //! for piece in writer.bytes().chunks(1000) {
-//!     stream.feed(piece);
-//!     while let Some(raw) = stream.next_record()? {
+//!     let mut whole = stream.feed(piece);
+//!     while let Some(raw) = whole.next_record()? {
 //!         let record = Record::parse(version, raw.lsn, raw.bytes)?;
 //!         assert_eq!(record.main_data, main_data);
 //!         seen.push((rmgr::rmgr_name(record.rmid), raw.start.to_string(), record.lsn.to_string()));
@@ -64,5 +64,5 @@ pub use interpret::{
 };
 pub use pglz::{PglzError, pglz_decompress};
 pub use record::{BlockHeaderError, BlockRef, PageRecord, Record, RecordError};
-pub use stream::{RawRecord, WalStream};
+pub use stream::{RawRecord, Records, WalStream};
 pub use writer::{NewRecord, WalIdentity, WalWriter, Written};

@@ -7,7 +7,7 @@ use pgdata::wal::{SegmentSize, WAL_PAGE_SIZE};
 use pgdata::{Lsn, PgVersion, Timelines};
 
 use crate::WalError;
-use buffer::Buffer;
+use buffer::{Buffer, Input};
 use state::{Place, PrevCheck, State, Step};
 
 /// A whole record whose CRC is right.
@@ -23,8 +23,9 @@ pub struct RawRecord<'a> {
 
 /// Takes WAL in pieces of any size and gives out whole, checked records.
 ///
-/// Poll [`next_record`](WalStream::next_record) until it says `None` after each [`feed`](WalStream::feed): then no more is kept
-/// than what was fed and is not a whole record yet. No length that is read makes it allocate anything ahead of the bytes.
+/// [`feed`](WalStream::feed) answers with the records that become whole. They are read where they were fed; only those that lie in several pages or
+/// pieces are put together in the stream's own memory. It keeps what was fed and is not a whole record yet. No length that is read makes it allocate
+/// anything ahead of the bytes.
 ///
 /// The void behind an `XLOG_SWITCH` is fed like all else, whatever is in it. Who does not have it begins a new stream at the
 /// switch's LSN, the next segment, with [`after_record`](WalStream::after_record).
@@ -33,11 +34,24 @@ pub struct RawRecord<'a> {
 /// for a file to grow.
 #[derive(Debug)]
 pub struct WalStream {
+    buffer: Buffer,
+    reader: Reader,
+}
+
+/// The records that are whole with what was fed last. Those that are not asked for come first after the next feed.
+#[derive(Debug)]
+pub struct Records<'a> {
+    input: Input<'a>,
+    reader: &'a mut Reader,
+}
+
+/// What is known of the WAL up to the position.
+#[derive(Debug)]
+struct Reader {
     size: SegmentSize,
     version: PgVersion,
     /// Where the stream was told to begin.
     from: Lsn,
-    buffer: Buffer,
     /// The bytes of a record that runs over pages, without their headers.
     assembled: Vec<u8>,
     state: State,
@@ -92,11 +106,10 @@ impl WalStream {
         if !at_page_start(from) && !size.is_record_start(from) {
             return Err(WalError::Start { start });
         }
-        Ok(WalStream {
+        let reader = Reader {
             size,
             version,
             from,
-            buffer: Buffer::new(start, from),
             assembled: Vec::new(),
             state,
             prev,
@@ -105,28 +118,32 @@ impl WalStream {
             system_id: None,
             timeline: 0,
             timelines: None,
-        })
+        };
+        Ok(WalStream { buffer: Buffer::new(start, from), reader })
     }
 
     /// Lets only segments of this cluster in. Otherwise the first segment that begins in the stream says which cluster it is.
     #[must_use]
     pub fn expect_system_id(mut self, system_id: u64) -> Self {
-        self.system_id = Some(system_id);
+        self.reader.system_id = Some(system_id);
         self
     }
 
     /// Lets only pages of the timeline in that the WAL is of at each of them. Otherwise timelines may be any that only grow.
     #[must_use]
     pub fn expect_timelines(mut self, timelines: Timelines) -> Self {
-        self.timelines = Some(timelines);
+        self.reader.timelines = Some(timelines);
         self
     }
 
-    /// Takes the next bytes of the WAL: the first ones are those at `start`, others go on where those before ended.
-    pub fn feed(&mut self, bytes: &[u8]) {
-        if !matches!(self.state, State::Failed(_)) {
-            self.buffer.push(bytes);
-        }
+    /// Takes the next bytes of the WAL: the first ones are those at `start`, others go on where those before ended. The answer is what becomes whole
+    /// with them.
+    pub fn feed<'a>(&'a mut self, bytes: &'a [u8]) -> Records<'a> {
+        let (fed, skipped) = match self.reader.state {
+            State::Failed(_) => (&[][..], 0),
+            _ => (bytes, self.buffer.feed(bytes)),
+        };
+        Records { input: Input::new(&mut self.buffer, fed, skipped), reader: &mut self.reader }
     }
 
     /// The position after the last byte fed. A failed stream takes no more bytes, and this stays as it was.
@@ -138,57 +155,74 @@ impl WalStream {
     /// The LSN of the last record given out: where [`WalStream::new`] could begin anew. The start if there was none yet.
     #[must_use]
     pub fn decoded_to(&self) -> Lsn {
-        self.decoded_to
+        self.reader.decoded_to
     }
 
     /// The timeline of the last page that began in the stream, 0 if none did yet.
     #[must_use]
     pub fn timeline(&self) -> u32 {
-        self.timeline
+        self.reader.timeline
     }
 
     /// Bytes of memory that the stream holds.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn memory(&self) -> usize {
-        self.buffer.memory() + self.assembled.capacity()
+        self.buffer.memory() + self.reader.assembled.capacity()
     }
+}
 
+impl Records<'_> {
     /// The next whole record, or `None` if it takes more bytes.
     ///
     /// # Errors
     /// [`WalError`]; from then on always the same one.
     pub fn next_record(&mut self) -> Result<Option<RawRecord<'_>>, WalError> {
-        if self.assembled.capacity() > KEEP_ASSEMBLED && !matches!(self.state, State::Assembling { .. }) {
-            self.assembled = Vec::new();
-        }
+        self.reader.forget_long_record();
         loop {
-            match self.step() {
+            match self.reader.step(&mut self.input) {
                 Ok(Step::Again) => {}
+                Ok(Step::NeedMore) if self.input.carry_more() => {}
                 Ok(Step::NeedMore) => return Ok(None),
                 Ok(Step::Record { start, lsn, place }) => {
                     let bytes = match place {
-                        Place::Buffer(range) => self.buffer.taken(range),
-                        Place::Assembled => &self.assembled[..],
+                        Place::Input(place) => self.input.consumed(place),
+                        Place::Assembled => &self.reader.assembled[..],
                     };
                     return Ok(Some(RawRecord { start, lsn, bytes }));
                 }
                 Err(error) => {
-                    self.state = State::Failed(error);
+                    self.reader.state = State::Failed(error);
                     return Err(error);
                 }
             }
         }
     }
+}
+
+impl Drop for Records<'_> {
+    fn drop(&mut self) {
+        if !matches!(self.reader.state, State::Failed(_)) {
+            self.input.carry_all();
+        }
+    }
+}
+
+impl Reader {
+    fn forget_long_record(&mut self) {
+        if self.assembled.capacity() > KEEP_ASSEMBLED && !matches!(self.state, State::Assembling { .. }) {
+            self.assembled = Vec::new();
+        }
+    }
 
     /// Does what can be done in the state the stream is in.
-    fn step(&mut self) -> Result<Step, WalError> {
+    fn step(&mut self, input: &mut Input<'_>) -> Result<Step, WalError> {
         match self.state {
             State::Failed(error) => Err(error),
-            State::First => self.first(),
-            State::Leading { left } => self.leading(left),
-            State::Void { from, end } => self.void(from, end),
-            State::Boundary => self.boundary(),
-            State::Assembling { start, total } => self.assemble(start, total),
+            State::First => self.first(input),
+            State::Leading { left } => self.leading(input, left),
+            State::Void { from, end } => self.void(input, from, end),
+            State::Boundary => self.boundary(input),
+            State::Assembling { start, total } => self.assemble(input, start, total),
         }
     }
 }

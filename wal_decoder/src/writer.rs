@@ -101,8 +101,8 @@ pub struct Written {
 /// let written = writer.append(&nothing)?;
 ///
 /// let mut stream = WalStream::new(start, segment_size.bytes(), PgVersion::V15)?;
-/// stream.feed(writer.bytes());
-/// let record = stream.next_record()?.expect("a whole record was fed");
+/// let mut whole = stream.feed(writer.bytes());
+/// let record = whole.next_record()?.expect("a whole record was fed");
 /// assert_eq!((record.start, record.lsn), (written.start, written.lsn));
 /// # Ok::<(), wal_decoder::WalError>(())
 /// ```

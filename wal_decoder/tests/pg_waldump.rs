@@ -103,10 +103,10 @@ fn decode(wal: &Wal, mut sizes: impl Iterator<Item = usize>) -> (Vec<Whole>, Opt
     let (mut records, mut rest) = (Vec::new(), &wal.bytes[..]);
     while !rest.is_empty() {
         let (piece, behind) = rest.split_at(sizes.next().expect("endless sizes").min(rest.len()));
-        stream.feed(piece);
+        let mut whole = stream.feed(piece);
         rest = behind;
         loop {
-            match stream.next_record() {
+            match whole.next_record() {
                 Ok(Some(raw)) => records.push(Whole { start: raw.start, lsn: raw.lsn, bytes: raw.bytes.to_vec() }),
                 Ok(None) => break,
                 Err(error) => return (records, Some(error)),
@@ -201,8 +201,7 @@ fn check_reading_back(wal: &Wal, records: &[Whole]) {
 fn check_starts(wal: &Wal, records: &[Whole]) {
     let first_from = |stream: &mut WalStream, from: Lsn| {
         for piece in wal.bytes[from.bytes_since(wal.start) as usize..].chunks(1 << 16) {
-            stream.feed(piece);
-            if let Some(raw) = stream.next_record().unwrap_or_else(|error| panic!("from {from}: {error}")) {
+            if let Some(raw) = stream.feed(piece).next_record().unwrap_or_else(|error| panic!("from {from}: {error}")) {
                 return raw.start;
             }
         }

@@ -35,9 +35,10 @@ fn stream(start: Lsn) -> WalStream {
 /// Start, LSN and bytes of a record.
 type Whole = (Lsn, Lsn, Vec<u8>);
 
-/// Polls until there is no more.
-fn drain(stream: &mut WalStream, into: &mut Vec<Whole>) -> Result<(), WalError> {
-    while let Some(raw) = stream.next_record()? {
+/// Feeds, and polls until there is no more.
+fn drain(stream: &mut WalStream, fed: &[u8], into: &mut Vec<Whole>) -> Result<(), WalError> {
+    let mut whole = stream.feed(fed);
+    while let Some(raw) = whole.next_record()? {
         into.push((raw.start, raw.lsn, raw.bytes.to_vec()));
     }
     Ok(())
@@ -46,8 +47,7 @@ fn drain(stream: &mut WalStream, into: &mut Vec<Whole>) -> Result<(), WalError> 
 /// Feeds all at once.
 fn decode(start: Lsn, wal: &[u8]) -> (Vec<Whole>, Result<(), WalError>) {
     let (mut stream, mut records) = (stream(start), Vec::new());
-    stream.feed(wal);
-    let end = drain(&mut stream, &mut records);
+    let end = drain(&mut stream, wal, &mut records);
     (records, end)
 }
 
@@ -82,9 +82,10 @@ fn positions_tell_what_was_fed_and_decoded() {
     let (writer, starts) = three();
     let mut stream = stream(START);
     assert_eq!((stream.fed_to(), stream.decoded_to()), (START, START));
-    stream.feed(&writer.bytes()[..at(starts[1]) + 10]);
-    assert!(stream.next_record().unwrap().is_some());
-    assert!(stream.next_record().unwrap().is_none());
+    let mut whole = stream.feed(&writer.bytes()[..at(starts[1]) + 10]);
+    assert!(whole.next_record().unwrap().is_some());
+    assert!(whole.next_record().unwrap().is_none());
+    drop(whole);
     assert_eq!((stream.fed_to(), stream.decoded_to()), (Lsn(starts[1].0 + 10), starts[1]));
     assert_eq!(stream.timeline(), 1);
 }
@@ -122,8 +123,7 @@ fn a_record_that_fills_its_page_ends_at_the_pages_end() {
     let (records, end) = decode(START, writer.bytes());
     assert_eq!((records[0].1, records[1].0, end), (first.lsn, second.start, Ok(())));
     let mut resumed = WalStream::after_record(first.start, first.lsn, 1 << 20, VERSION).unwrap();
-    resumed.feed(&writer.bytes()[PAGE..]);
-    assert_eq!(resumed.next_record().unwrap().unwrap().start, second.start);
+    assert_eq!(resumed.feed(&writer.bytes()[PAGE..]).next_record().unwrap().unwrap().start, second.start);
 }
 
 #[test]
@@ -197,8 +197,10 @@ fn a_continuation_behind_a_record_is_an_error() {
     let (writer, _) = three();
     let page = Lsn(START.0 + PAGE as u64);
     let mut stream = WalStream::after_record(START, page, 1 << 20, VERSION).unwrap();
-    stream.feed(&writer.bytes()[PAGE..]);
-    assert!(matches!(stream.next_record(), Err(WalError::Continuation { expected: 0, .. })));
+    assert!(matches!(
+        stream.feed(&writer.bytes()[PAGE..]).next_record(),
+        Err(WalError::Continuation { expected: 0, .. })
+    ));
 }
 
 #[test]
@@ -328,9 +330,8 @@ fn a_segment_of_another_cluster_is_refused() {
     wal[MIB as usize + 24] = 43;
     assert_eq!(decode(START, &wal).1, Err(WalError::SystemId { page: second, got: 43, expected: 42 }));
     let mut stream = stream(START).expect_system_id(41);
-    stream.feed(writer.bytes());
     let error = WalError::SystemId { page: START, got: 42, expected: 41 };
-    assert_eq!(stream.next_record().err(), Some(error));
+    assert_eq!(stream.feed(writer.bytes()).next_record().err(), Some(error));
 }
 
 #[test]
@@ -339,10 +340,8 @@ fn a_failed_stream_stays_failed() {
     let mut stream = stream(START);
     let mut wal = writer.bytes().to_vec();
     wal[0] = 0;
-    stream.feed(&wal);
-    let error = stream.next_record().unwrap_err();
-    stream.feed(writer.bytes());
-    assert_eq!(stream.next_record().unwrap_err(), error);
+    let error = stream.feed(&wal).next_record().unwrap_err();
+    assert_eq!(stream.feed(writer.bytes()).next_record().unwrap_err(), error);
     assert_eq!(stream.fed_to(), Lsn(START.0 + wal.len() as u64));
 }
 
@@ -390,8 +389,7 @@ proptest! {
         let (mut stream, mut records, mut rest) = (stream(START), Vec::new(), writer.bytes());
         for piece in pieces.iter().cycle() {
             let (piece, behind) = rest.split_at((*piece).min(rest.len()));
-            stream.feed(piece);
-            drain(&mut stream, &mut records).unwrap();
+            drain(&mut stream, piece, &mut records).unwrap();
             rest = behind;
             if rest.is_empty() {
                 break;
@@ -412,4 +410,33 @@ proptest! {
         prop_assert!(records.len() <= whole.len());
         prop_assert_eq!(&records[..], &whole[..records.len()]);
     }
+}
+
+/// What is not asked for waits for the next feed, however much it is.
+#[test]
+fn records_that_nobody_asked_for_come_later() {
+    let (writer, starts) = three();
+    let (head, tail) = writer.bytes().split_at(at(starts[2]) + 10);
+    let mut stream = stream(START);
+    drop(stream.feed(head));
+    assert_eq!((stream.fed_to(), stream.decoded_to()), (Lsn(starts[2].0 + 10), START));
+    let mut records = Vec::new();
+    drain(&mut stream, tail, &mut records).unwrap();
+    assert_eq!(records, decode(START, writer.bytes()).0);
+}
+
+/// Records within a page are read where they were fed.
+#[test]
+fn a_record_in_one_page_is_not_copied() {
+    let (writer, starts) = three();
+    let wal = writer.bytes();
+    let mut stream = stream(START);
+    let mut whole = stream.feed(wal);
+    let mut places = Vec::new();
+    while let Some(raw) = whole.next_record().unwrap() {
+        places.push(raw.bytes.as_ptr());
+    }
+    let there = starts.map(|start| wal[at(start)..].as_ptr());
+    assert_eq!((places[0], places[2]), (there[0], there[2]));
+    assert_ne!(places[1], there[1]);
 }

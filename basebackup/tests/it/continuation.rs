@@ -109,14 +109,15 @@ fn first_record(timeline: &Timeline, received: &[u8], lsn: Lsn) -> Result<()> {
     let mut before = vec![0; lsn.bytes_since(start) as usize];
     ensure!(timeline.read_wal(start, &mut before)?, "the timeline does not have its own WAL");
     let mut stream = WalStream::new(start, size.bytes(), info.version)?;
-    stream.feed(&before);
+    let mut whole = stream.feed(&before);
     let mut last = None;
-    while let Some(record) = stream.next_record()? {
+    while let Some(record) = whole.next_record()? {
         last = Some(record.start);
     }
+    drop(whole);
     ensure!(stream.decoded_to() == lsn, "no record ends at {lsn}");
-    stream.feed(received);
-    let raw = stream.next_record()?.context("nothing was received")?;
+    let mut whole = stream.feed(received);
+    let raw = whole.next_record()?.context("nothing was received")?;
     let (at, record) = (raw.start, Record::parse(info.version, raw.lsn, raw.bytes)?);
     ensure!(
         (record.rmid, record.info) == (rmgr::RM_XLOG_ID, 0),

@@ -95,9 +95,9 @@ impl Segments {
             if ended {
                 return Ok(());
             }
-            stream.feed(&piece[skipped..]);
+            let mut whole = stream.feed(&piece[skipped..]);
             loop {
-                match stream.next_record() {
+                match whole.next_record() {
                     Ok(Some(_)) => {}
                     Ok(None) => return Ok(()),
                     Err(error) if error.is_end_of_wal() => {

@@ -65,8 +65,8 @@ impl Decoder {
     pub fn decode(&mut self, at: Lsn, wal: &[u8], take: &mut Take<'_>) -> Result<ControlFlow<()>, IngestError> {
         // Kept, but with nothing to say: what precedes the first record in its segment, and what follows a segment switch.
         let skipped = self.stream.fed_to().bytes_since(at).min(wal.len() as u64) as usize;
-        self.stream.feed(&wal[skipped..]);
-        while let Some(raw) = self.stream.next_record()? {
+        let mut whole = self.stream.feed(&wal[skipped..]);
+        while let Some(raw) = whole.next_record()? {
             if self.batch.bytes() + raw.bytes.len() > BATCH_BYTES
                 && hand_over(&mut self.batch, self.batch_end, take).is_break()
             {

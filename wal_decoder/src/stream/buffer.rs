@@ -1,16 +1,16 @@
-//! The bytes that were fed and are not decoded yet.
+//! The bytes that were fed and are not decoded yet: where they are, and the few of them that wait for more.
 
 use std::ops::Range;
 
 use pgdata::Lsn;
+use pgdata::wal::WAL_PAGE_SIZE;
 
-/// A piece of the WAL, and how far it has been consumed. Consuming may run ahead of what was fed: the bytes in between are
-/// dropped when they come.
+/// What is kept between two feeds: less than a page, unless somebody did not poll. Consuming may run ahead of what was fed: the bytes in
+/// between are dropped when they come.
 #[derive(Debug)]
 pub(super) struct Buffer {
-    /// The bytes from `end - bytes.len()` to `end`.
-    bytes: Vec<u8>,
-    /// How many of `bytes` are consumed, as long as `position` is not past `end`.
+    /// Bytes that were fed before; those from `consumed` on are the ones at `position`.
+    carried: Vec<u8>,
     consumed: usize,
     /// The next byte to be consumed.
     position: Lsn,
@@ -18,13 +18,13 @@ pub(super) struct Buffer {
     end: Lsn,
 }
 
-/// An empty buffer that is larger than this gives its memory back. What a receiver feeds between two polls stays below it.
-const KEEP: usize = 16 << 20;
+/// What is carried is normally less than a page; a buffer that had to become larger than this gives its memory back.
+const KEEP: usize = 1 << 20;
 
 impl Buffer {
     /// The first bytes fed will be those at `fed_from`; those before `position` are dropped.
     pub(super) fn new(fed_from: Lsn, position: Lsn) -> Buffer {
-        Buffer { bytes: Vec::new(), consumed: 0, position, end: fed_from }
+        Buffer { carried: Vec::new(), consumed: 0, position, end: fed_from }
     }
 
     /// Behind the last byte fed.
@@ -32,59 +32,116 @@ impl Buffer {
         self.end
     }
 
-    /// The next byte to be consumed.
-    pub(super) fn position(&self) -> Lsn {
-        self.position
-    }
-
-    /// The bytes that are there from the position on.
-    pub(super) fn available(&self) -> &[u8] {
-        &self.bytes[self.consumed..]
-    }
-
     /// Bytes of memory that the buffer holds.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn memory(&self) -> usize {
-        self.bytes.capacity()
+        self.carried.capacity()
     }
 
-    /// Appends what is fed.
-    pub(super) fn push(&mut self, fed: &[u8]) {
-        self.make_room();
+    /// Counts bytes as fed, and tells how many of them, at their beginning, nobody wants.
+    pub(super) fn feed(&mut self, fed: &[u8]) -> usize {
         let ahead = self.position.bytes_since(self.end).min(fed.len() as u64);
         self.end = Lsn(self.end.0.saturating_add(fed.len() as u64));
-        self.bytes.extend_from_slice(&fed[ahead as usize..]);
+        ahead as usize
     }
 
-    /// Forgets consumed bytes. The rest is moved only when it is the smaller part: so each byte is moved once on average.
-    fn make_room(&mut self) {
-        let left = self.bytes.len() - self.consumed;
-        if left == 0 {
-            self.bytes.clear();
+    fn left(&self) -> &[u8] {
+        &self.carried[self.consumed..]
+    }
+
+    /// Appends what has to wait. Of what is consumed before it, no more is kept than of the rest: so each byte is moved once on average.
+    fn carry(&mut self, bytes: &[u8]) {
+        let left = self.carried.len() - self.consumed;
+        if left <= self.consumed {
+            self.carried.copy_within(self.consumed.., 0);
+            self.carried.truncate(left);
             self.consumed = 0;
-            if self.bytes.capacity() > KEEP {
-                self.bytes = Vec::new();
+            if left == 0 && self.carried.capacity() > KEEP {
+                self.carried = Vec::new();
             }
-        } else if left <= self.consumed {
-            self.bytes.copy_within(self.consumed.., 0);
-            self.bytes.truncate(left);
-            self.consumed = 0;
+        }
+        self.carried.extend_from_slice(bytes);
+    }
+}
+
+/// The bytes at hand: first those carried, then those just fed, which stay where they are.
+#[derive(Debug)]
+pub(super) struct Input<'a> {
+    buffer: &'a mut Buffer,
+    fed: &'a [u8],
+    /// How many of `fed` are consumed or carried.
+    taken: usize,
+}
+
+/// Where consumed bytes are. They stay there until the next call of [`Input::carry_more`].
+pub(super) enum Consumed {
+    Carried(Range<usize>),
+    Fed(Range<usize>),
+}
+
+impl<'a> Input<'a> {
+    /// `fed` begins with `skipped` bytes that nobody wants.
+    pub(super) fn new(buffer: &'a mut Buffer, fed: &'a [u8], skipped: usize) -> Input<'a> {
+        Input { buffer, fed, taken: skipped }
+    }
+
+    /// The next byte to be consumed.
+    #[inline]
+    pub(super) fn position(&self) -> Lsn {
+        self.buffer.position
+    }
+
+    /// Bytes that are there from the position on, in one piece. Perhaps there are more: see [`Input::carry_more`].
+    #[inline]
+    pub(super) fn available(&self) -> &[u8] {
+        let carried = self.buffer.left();
+        if carried.is_empty() { &self.fed[self.taken..] } else { carried }
+    }
+
+    /// Moves the position forward to `to`. The answer is where the bytes are that were passed, as far as they were available.
+    #[inline]
+    pub(super) fn consume_to(&mut self, to: Lsn) -> Consumed {
+        debug_assert!(to >= self.buffer.position);
+        let count = usize::try_from(to.bytes_since(self.buffer.position)).unwrap_or(usize::MAX);
+        self.buffer.position = to;
+        let carried = self.buffer.left().len();
+        let from_carried = count.min(carried);
+        let from_fed = (count - from_carried).min(self.fed.len() - self.taken);
+        let consumed = match carried {
+            0 => Consumed::Fed(self.taken..self.taken + from_fed),
+            _ => Consumed::Carried(self.buffer.consumed..self.buffer.consumed + from_carried),
+        };
+        self.buffer.consumed += from_carried;
+        self.taken += from_fed;
+        consumed
+    }
+
+    /// Bytes that were consumed last.
+    #[inline]
+    pub(super) fn consumed(&self, place: Consumed) -> &[u8] {
+        match place {
+            Consumed::Carried(range) => &self.buffer.carried[range],
+            Consumed::Fed(range) => &self.fed[range],
         }
     }
 
-    /// Moves the position forward to `to`, and tells which of the buffer's bytes that were. They stay until the next push.
-    pub(super) fn consume_to(&mut self, to: Lsn) -> Range<usize> {
-        debug_assert!(to >= self.position);
-        let from = self.consumed;
-        let count = usize::try_from(to.bytes_since(self.position)).unwrap_or(usize::MAX);
-        self.consumed = self.consumed.saturating_add(count).min(self.bytes.len());
-        self.position = to;
-        from..self.consumed
+    /// Makes more available in one piece, up to the end of the page: no step looks farther. `false` if all that was fed is available: then it waits
+    /// in the buffer for what is fed next.
+    pub(super) fn carry_more(&mut self) -> bool {
+        let (left, rest) = (self.buffer.left().len(), &self.fed[self.taken..]);
+        let count = match left {
+            0 => rest.len(),
+            _ => rest.len().min(WAL_PAGE_SIZE - (self.buffer.position.0 as usize + left) % WAL_PAGE_SIZE),
+        };
+        self.buffer.carry(&rest[..count]);
+        self.taken += count;
+        left > 0 && count > 0
     }
 
-    /// Bytes that have been consumed since the last push.
-    pub(super) fn taken(&self, range: Range<usize>) -> &[u8] {
-        &self.bytes[range]
+    /// Keeps what was not asked for.
+    pub(super) fn carry_all(&mut self) {
+        self.buffer.carry(&self.fed[self.taken..]);
+        self.taken = self.fed.len();
     }
 }
 
@@ -92,25 +149,53 @@ impl Buffer {
 mod tests {
     use super::*;
 
+    fn feed<'a>(buffer: &'a mut Buffer, fed: &'a [u8]) -> Input<'a> {
+        let skipped = buffer.feed(fed);
+        Input::new(buffer, fed, skipped)
+    }
+
     #[test]
     fn bytes_come_out_as_they_went_in() {
         let mut buffer = Buffer::new(Lsn(100), Lsn(100));
-        buffer.push(b"abcdef");
-        let taken = buffer.consume_to(Lsn(104));
-        assert_eq!(buffer.taken(taken), b"abcd");
-        buffer.push(b"gh");
-        assert_eq!((buffer.available(), buffer.position(), buffer.end()), (&b"efgh"[..], Lsn(104), Lsn(108)));
+        let mut input = feed(&mut buffer, b"abcdef");
+        let taken = input.consume_to(Lsn(104));
+        assert_eq!(input.consumed(taken), b"abcd");
+        assert!(!input.carry_more());
+        let mut input = feed(&mut buffer, b"gh");
+        assert_eq!((input.available(), input.position()), (&b"ef"[..], Lsn(104)));
+        assert!(input.carry_more());
+        assert_eq!(input.available(), b"efgh");
+        let taken = input.consume_to(Lsn(107));
+        assert_eq!(input.consumed(taken), b"efg");
+        assert!(!input.carry_more());
+        assert_eq!(input.available(), b"h");
+        assert_eq!(buffer.end(), Lsn(108));
+    }
+
+    #[test]
+    fn no_more_is_carried_than_the_page_has() {
+        let page = WAL_PAGE_SIZE as u64;
+        let mut buffer = Buffer::new(Lsn(page - 4), Lsn(page - 4));
+        feed(&mut buffer, b"ab").carry_all();
+        let mut input = feed(&mut buffer, b"cdef");
+        assert!(input.carry_more());
+        assert_eq!(input.available(), b"abcd");
+        input.consume_to(Lsn(page));
+        assert_eq!(input.available(), b"ef");
+        let taken = input.consume_to(Lsn(page + 1));
+        assert!(matches!(&taken, Consumed::Fed(range) if *range == (2..3)));
     }
 
     #[test]
     fn bytes_skipped_ahead_of_being_fed_are_dropped() {
         let mut buffer = Buffer::new(Lsn(100), Lsn(104));
-        buffer.push(b"ab");
-        assert_eq!(buffer.available(), b"");
-        buffer.push(b"cdef");
-        assert_eq!(buffer.available(), b"ef");
-        buffer.consume_to(Lsn(110));
-        buffer.push(b"ghijk");
-        assert_eq!((buffer.available(), buffer.end()), (&b"k"[..], Lsn(111)));
+        let input = feed(&mut buffer, b"ab");
+        assert_eq!(input.available(), b"");
+        let mut input = feed(&mut buffer, b"cdef");
+        assert_eq!(input.available(), b"ef");
+        input.consume_to(Lsn(110));
+        let input = feed(&mut buffer, b"ghijk");
+        assert_eq!(input.available(), b"k");
+        assert_eq!(buffer.end(), Lsn(111));
     }
 }

@@ -1,13 +1,12 @@
 //! The states of a stream and what it does in each.
 
-use std::ops::Range;
-
 use pgdata::Lsn;
 use pgdata::wal::{
     PageFlags, PageHeader, PageHeaderError, RECORD_HEADER, RecordHeader, WAL_PAGE_SIZE, max_record_len, record_crc,
 };
 
-use super::{WalStream, at_page_start};
+use super::buffer::{Consumed, Input};
+use super::{Reader, at_page_start};
 use crate::rmgr::{RM_XLOG_ID, XLOG_OVERWRITE_CONTRECORD, XLOG_SWITCH, XLR_RMGR_INFO_MASK, rmgr_is_valid};
 use crate::{Record, WalError};
 
@@ -49,26 +48,26 @@ pub(super) enum Step {
 
 /// Where a record's bytes are.
 pub(super) enum Place {
-    /// In the buffer.
-    Buffer(Range<usize>),
+    /// In the input.
+    Input(Consumed),
     /// In the vector for assembled records.
     Assembled,
 }
 
-impl WalStream {
+impl Reader {
     fn goto(&mut self, state: State) -> Step {
         self.state = state;
         Step::Again
     }
 
     /// Finds out what there is at the stream's start.
-    pub(super) fn first(&mut self) -> Result<Step, WalError> {
-        let from = self.buffer.position();
+    pub(super) fn first(&mut self, input: &mut Input<'_>) -> Result<Step, WalError> {
+        let from = input.position();
         if !at_page_start(from) {
-            let Some(total) = self.peek_total_len() else { return Ok(Step::NeedMore) };
+            let Some(total) = peek_total_len(input) else { return Ok(Step::NeedMore) };
             return Ok(if total == 0 { self.enter_void(from) } else { self.goto(State::Boundary) });
         }
-        let header = match self.peek_page_header() {
+        let header = match self.peek_page_header(input) {
             // The void behind a switch has no page headers. It never reaches the first page of a segment.
             Err(WalError::Page(PageHeaderError::Zero { .. })) if self.size.offset_of(from) != 0 => {
                 return Ok(self.enter_void(from));
@@ -91,21 +90,26 @@ impl WalStream {
 
     /// Passes over zeros up to the end of the segment. The records of a gap cannot be lost here: the first record behind the
     /// void must say that the one before it starts before the stream.
-    pub(super) fn void(&mut self, from: Lsn, end: Lsn) -> Result<Step, WalError> {
-        let position = self.buffer.position();
-        let available = self.buffer.available();
+    pub(super) fn void(&mut self, input: &mut Input<'_>, from: Lsn, end: Lsn) -> Result<Step, WalError> {
+        let position = input.position();
+        let available = input.available();
         let count = (available.len() as u64).min(end.bytes_since(position));
         if available[..count as usize].iter().any(|&byte| byte != 0) {
             return Err(WalError::EndOfWal { lsn: from });
         }
-        self.buffer.consume_to(Lsn(position.0 + count));
-        Ok(if self.buffer.position() == end { self.goto(State::Boundary) } else { Step::NeedMore })
+        input.consume_to(Lsn(position.0 + count));
+        Ok(match input.position() == end {
+            true => self.goto(State::Boundary),
+            // There may be more in another place.
+            false if count > 0 => Step::Again,
+            false => Step::NeedMore,
+        })
     }
 
     /// Passes over one page's part of a record that began before the stream.
-    pub(super) fn leading(&mut self, left: u32) -> Result<Step, WalError> {
-        let page = self.buffer.position();
-        let header = self.peek_page_header();
+    pub(super) fn leading(&mut self, input: &mut Input<'_>, left: u32) -> Result<Step, WalError> {
+        let page = input.position();
+        let header = self.peek_page_header(input);
         let Some(header) = self.or_end_of_wal(header, page)? else { return Ok(Step::NeedMore) };
         if header.flags.has(PageFlags::OVERWRITE_CONTRECORD) {
             return Ok(self.goto(State::Boundary));
@@ -114,34 +118,34 @@ impl WalStream {
         let part = left.min(room_behind(&header));
         self.enter_page(&header)?;
         let end = Lsn(page.0 + header.len() as u64 + u64::from(part));
-        self.buffer.consume_to(end.align_up());
+        input.consume_to(end.align_up());
         Ok(self.goto(if part < left { State::Leading { left: left - part } } else { State::Boundary }))
     }
 
     /// Passes the page header, if one is here, and begins with the record behind it.
-    pub(super) fn boundary(&mut self) -> Result<Step, WalError> {
-        let position = self.buffer.position();
+    pub(super) fn boundary(&mut self, input: &mut Input<'_>) -> Result<Step, WalError> {
+        let position = input.position();
         if at_page_start(position) {
-            let header = self.peek_page_header();
+            let header = self.peek_page_header(input);
             let Some(header) = self.or_end_of_wal(header, position)? else { return Ok(Step::NeedMore) };
             check_continuation(&header, 0)?;
             self.enter_page(&header)?;
-            self.buffer.consume_to(Lsn(position.0 + header.len() as u64));
+            input.consume_to(Lsn(position.0 + header.len() as u64));
         }
-        self.begin_record()
+        self.begin_record(input)
     }
 
     /// Gives out the record here if it lies in this page; else takes the page's part of it.
-    fn begin_record(&mut self) -> Result<Step, WalError> {
-        let start = self.buffer.position();
+    fn begin_record(&mut self, input: &mut Input<'_>) -> Result<Step, WalError> {
+        let start = input.position();
         // Records start at multiples of eight: the length is always whole within the page.
-        let Some(total) = self.peek_total_len() else { return Ok(Step::NeedMore) };
+        let Some(total) = peek_total_len(input) else { return Ok(Step::NeedMore) };
         if total == 0 {
             return Err(WalError::EndOfWal { lsn: start });
         }
         self.check_length(start, total)?;
         let room = WAL_PAGE_SIZE - start.0 as usize % WAL_PAGE_SIZE;
-        let available = self.buffer.available();
+        let available = input.available();
         if room >= RECORD_HEADER {
             let Some(header) = RecordHeader::parse(available) else { return Ok(Step::NeedMore) };
             self.check_header(start, &header)?;
@@ -151,20 +155,20 @@ impl WalStream {
         if (total as usize) > in_page {
             self.assembled.clear();
             self.assembled.extend_from_slice(part);
-            self.buffer.consume_to(Lsn(start.0 + in_page as u64));
+            input.consume_to(Lsn(start.0 + in_page as u64));
             return Ok(self.goto(State::Assembling { start, total }));
         }
         let end = Lsn(start.0 + u64::from(total));
-        let lsn = self.finish(start, end, part_header(part), record_crc(part), self.voided_by(part))?;
-        let place = Place::Buffer(self.buffer.consume_to(end));
-        self.buffer.consume_to(lsn);
+        let lsn = self.finish(start, end, part_header(part), record_crc(part), self.voided_by(start, part))?;
+        let place = Place::Input(input.consume_to(end));
+        input.consume_to(lsn);
         Ok(Step::Record { start, lsn, place })
     }
 
     /// Takes one more page's part of a record, or finds that the record was never finished.
-    pub(super) fn assemble(&mut self, start: Lsn, total: u32) -> Result<Step, WalError> {
-        let page = self.buffer.position();
-        let header = self.peek_page_header();
+    pub(super) fn assemble(&mut self, input: &mut Input<'_>, start: Lsn, total: u32) -> Result<Step, WalError> {
+        let page = input.position();
+        let header = self.peek_page_header(input);
         let Some(header) = self.or_end_of_wal(header, start)? else { return Ok(Step::NeedMore) };
         if header.flags.has(PageFlags::OVERWRITE_CONTRECORD) {
             self.voided = Some(start);
@@ -175,10 +179,10 @@ impl WalStream {
         check_continuation(&header, left)?;
         let part = header.len()..header.len() + left.min(room_behind(&header)) as usize;
         let end = Lsn(page.0 + part.end as u64);
-        let Some(part) = self.buffer.available().get(part) else { return Ok(Step::NeedMore) };
+        let Some(part) = input.available().get(part) else { return Ok(Step::NeedMore) };
         self.assembled.extend_from_slice(part);
         self.enter_page(&header)?;
-        self.buffer.consume_to(end);
+        input.consume_to(end);
         if had < RECORD_HEADER {
             self.check_header(start, &part_header(&self.assembled))?;
         }
@@ -186,8 +190,8 @@ impl WalStream {
             return Ok(Step::Again);
         }
         let record = &self.assembled;
-        let lsn = self.finish(start, end, part_header(record), record_crc(record), self.voided_by(record))?;
-        self.buffer.consume_to(lsn);
+        let lsn = self.finish(start, end, part_header(record), record_crc(record), self.voided_by(start, record))?;
+        input.consume_to(lsn);
         Ok(Step::Record { start, lsn, place: Place::Assembled })
     }
 
@@ -220,22 +224,18 @@ impl WalStream {
 
     /// The start of the unfinished record that this one declares void (`xl_overwrite_contrecord`). Looked at only when there is
     /// one, which is after a crash of the primary.
-    fn voided_by(&self, record: &[u8]) -> Option<Lsn> {
+    fn voided_by(&self, start: Lsn, record: &[u8]) -> Option<Lsn> {
         self.voided?;
-        let record = Record::parse(self.version, self.buffer.position(), record).ok()?;
+        let record = Record::parse(self.version, start, record).ok()?;
         let right = record.rmid == RM_XLOG_ID && record.info & XLR_RMGR_INFO_MASK == XLOG_OVERWRITE_CONTRECORD;
         let lsn = record.main_data.first_chunk::<8>().map(|bytes| Lsn(u64::from_le_bytes(*bytes)));
         lsn.filter(|_| right)
     }
 
-    fn peek_total_len(&self) -> Option<u32> {
-        self.buffer.available().first_chunk().map(|bytes| u32::from_le_bytes(*bytes))
-    }
-
     /// The header of the page that starts here, checked, or `None` if its bytes are not all there.
-    fn peek_page_header(&self) -> Result<Option<PageHeader>, WalError> {
-        let page = self.buffer.position();
-        let header = match PageHeader::parse(self.buffer.available(), page, self.size) {
+    fn peek_page_header(&self, input: &Input<'_>) -> Result<Option<PageHeader>, WalError> {
+        let page = input.position();
+        let header = match PageHeader::parse(input.available(), page, self.size) {
             Err(PageHeaderError::Short { .. }) => return Ok(None),
             header => header?,
         };
@@ -304,6 +304,10 @@ fn part_header(record: &[u8]) -> RecordHeader {
 /// Bytes for records on a page.
 fn room_behind(header: &PageHeader) -> u32 {
     (WAL_PAGE_SIZE - header.len()) as u32
+}
+
+fn peek_total_len(input: &Input<'_>) -> Option<u32> {
+    input.available().first_chunk().map(|bytes| u32::from_le_bytes(*bytes))
 }
 
 /// Checks that a page goes on with `expected` bytes of a record, 0 for none.

@@ -101,10 +101,11 @@ impl Recording {
         let mut stream = WalStream::new(start, control.wal_segment_size, self.version).unwrap();
         let mut skip = (start.0 % u64::from(control.wal_segment_size)) as usize;
         'files: for file in self.wal_files(start, control.wal_segment_size) {
-            stream.feed(&fs::read(&file).unwrap()[skip..]);
+            let wal = fs::read(&file).unwrap();
+            let mut whole = stream.feed(&wal[skip..]);
             skip = 0;
             loop {
-                match stream.next_record() {
+                match whole.next_record() {
                     Ok(Some(raw)) => {
                         let record = Record::parse(self.version, raw.lsn, raw.bytes).unwrap();
                         each(&record, RedoRecord { lsn: raw.lsn, bytes: raw.bytes });
