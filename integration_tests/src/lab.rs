@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use pgdata::Lsn;
+use pgdata::{Lsn, PAGE_SIZE};
 
 use crate::{
     Cluster, ClusterOptions, Comparison, DataFiles, PageSource, Pageserver, Random, Relay, Report, Standby,
@@ -56,6 +56,35 @@ impl Lab {
             attached: None,
             kinds: BTreeMap::new(),
         })
+    }
+
+    /// Starts the pageserver again with these settings.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn configure(&mut self, settings: &str) -> Result<()> {
+        self.pageserver.sigterm()?;
+        self.pageserver.configure(settings)?;
+        self.pageserver.start()
+    }
+
+    /// Lets the pageserver make as many images of pages as it ever does, for what is compared later.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn make_many_images(&mut self) -> Result<()> {
+        self.configure("image_percent = 10000")
+    }
+
+    /// Says how many images of pages there are.
+    ///
+    /// # Errors
+    /// If there are none, so that nothing was said of them.
+    pub fn ensure_images(&self) -> Result<()> {
+        let bytes = self.pageserver.timeline(TIMELINE)?.image_bytes;
+        println!("the pageserver has {} images of pages", bytes / PAGE_SIZE as u64);
+        ensure!(bytes > 0, "no images of pages were made");
+        Ok(())
     }
 
     /// Attaches the primary as the timeline [`TIMELINE`]; LSNs that the primary comes to from now on can be compared.

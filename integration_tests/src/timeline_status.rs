@@ -23,6 +23,8 @@ pub struct TimelineStatus {
     pub last_record_lsn: Lsn,
     /// The first LSN that can be read at; [`Lsn::INVALID`] of a broken one.
     pub readable_from: Lsn,
+    /// What images of pages take on disk; 0 of a broken one.
+    pub image_bytes: u64,
 }
 
 impl Pageserver {
@@ -37,7 +39,7 @@ impl Pageserver {
         let places: BTreeMap<&str, usize> = columns.zip(0..).collect();
         let place = |name: &str| places.get(name).copied().with_context(|| format!("status has no column {name}"));
         let (name, state, detail) = (place("timeline")?, place("state")?, place("detail")?);
-        let (last, first) = (place("last_record_lsn")?, place("readable_from")?);
+        let (last, first, images) = (place("last_record_lsn")?, place("readable_from")?, place("image_bytes")?);
         let text = |row: &page_service::Row, at| row.text(at).unwrap_or_default().to_owned();
         let rows = result.rows.iter().map(|row| {
             let lsn = |at| row.text(at).map_or(Ok(Lsn::INVALID), str::parse);
@@ -47,6 +49,7 @@ impl Pageserver {
                 detail: text(row, detail),
                 last_record_lsn: lsn(last)?,
                 readable_from: lsn(first)?,
+                image_bytes: row.text(images).map_or(Ok(0), str::parse)?,
             })
         });
         rows.collect()

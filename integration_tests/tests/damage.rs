@@ -21,10 +21,8 @@ const BATCH: usize = 256;
 fn damaged_files_are_named_and_never_believed() {
     in_scratch("damage", |dir| {
         let mut lab = Lab::start(dir, &ClusterOptions { wal_segment_mb: 1, ..ClusterOptions::default() })?;
-        lab.pageserver.sigterm()?;
         // All pages and records are read back from the files.
-        lab.pageserver.configure("wal_window_mib = 0\npage_cache_mib = 0\n")?;
-        lab.pageserver.start()?;
+        lab.configure("wal_window_mib = 0\npage_cache_mib = 0\nimage_percent = 0")?;
         lab.attach()?;
         lab.pageserver.attach(OTHER, &lab.primary.conninfo())?;
         let lsns = work(&lab)?;
@@ -46,6 +44,44 @@ fn damaged_files_are_named_and_never_believed() {
 
         Damage::Cut.inflict(&files.last, &mut random)?;
         comes_again(&mut lab, &files.last, &known)
+    });
+}
+
+/// An image says what WAL says as well: whatever happens to it, every page is right.
+#[test]
+fn damaged_images_of_pages_are_named_and_not_needed() {
+    in_scratch("damaged-images", |dir| {
+        let mut lab = Lab::start(dir, &ClusterOptions::default())?;
+        lab.configure("page_cache_mib = 0\nimage_percent = 10000")?;
+        lab.attach()?;
+        let mut lsns = work(&lab)?;
+        for _ in 0..20 {
+            lab.primary.psql("postgres", "UPDATE t SET n = n + 1 WHERE id % 3 = 0")?;
+        }
+        lsns.push(lab.primary.current_lsn()?);
+        let data = DataFiles::scan(lab.primary.data())?;
+        let known = lsns.iter().map(|lsn| Known::read(&lab, &data, *lsn)).collect::<Result<Vec<_>>>()?;
+        lab.primary.stop()?;
+        until("images are made", || Ok(lab.ensure_images().ok()))?;
+        let all_right = |lab: &Lab| known.iter().map(|known| known.check(lab, TIMELINE, "")).sum::<Result<usize>>();
+        ensure!(all_right(&lab)? == 0);
+        let images = lab.pageserver.timeline_dir(TIMELINE)?.join("versions/images/00000001.img");
+        let mut random = Random::new(lsns[0].0);
+        for damage in [Damage::Flip(400), Damage::Cut] {
+            let whole = damage.inflict(&images, &mut random)?;
+            ensure!(all_right(&lab)? == 0, "{damage:?} of {} while it is in use", images.display());
+            whole.restore()?;
+        }
+        for damage in [Damage::Flip(400), Damage::Flip(100_000), Damage::Cut, Damage::Remove, Damage::Forbid] {
+            lab.pageserver.sigterm()?;
+            let whole = damage.inflict(&images, &mut random)?;
+            lab.pageserver.start()?;
+            ensure!(all_right(&lab)? == 0, "{damage:?} of {}", images.display());
+            lab.pageserver.sigterm()?;
+            whole.restore()?;
+            lab.pageserver.start()?;
+        }
+        Ok(())
     });
 }
 

@@ -23,6 +23,7 @@ fn checksums_and_commit_timestamps() {
 /// One round before the attach, so that there is much to copy; `rounds` after it; pgbench all the while.
 fn run(dir: &Path, options: &ClusterOptions, rounds: usize) -> Result<()> {
     let mut lab = Lab::start(dir, options)?;
+    lab.make_many_images()?;
     let bench = start_pgbench(&lab.primary, 2)?;
     let mut before = Workload::set_up(&lab.primary)?;
     before.round()?;
@@ -35,6 +36,7 @@ fn run(dir: &Path, options: &ClusterOptions, rounds: usize) -> Result<()> {
     let noted = work.noted().to_vec();
     bench.end_by(Signal::TERM)?;
     let reports = lab.compare(&noted, 5)?;
+    lab.ensure_images()?;
     ensure!(reports.len() > noted.len(), "no LSN was chosen at random");
     ensure!(reports.iter().any(|(_, report)| report.absent > 0), "nothing was dropped");
     Ok(())

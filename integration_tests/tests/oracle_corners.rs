@@ -47,6 +47,7 @@ fn run(dir: &Path, options: ClusterOptions, counters: Counters, rounds: u32) -> 
     options.counters = Some(counters);
     let hints = options.checksums;
     let mut lab = Lab::start(dir, &options)?;
+    lab.make_many_images()?;
     lab.attach()?;
     let mut noted = corners::run(&mut lab.primary)?;
     if rounds > 0 {
@@ -60,6 +61,7 @@ fn run(dir: &Path, options: ClusterOptions, counters: Counters, rounds: u32) -> 
     lab.pageserver.kill9()?;
     lab.pageserver.start()?;
     let compared = lab.compare(&noted, 4)?;
+    lab.ensure_images()?;
     ensure!(compared.len() > noted.len(), "no LSN was chosen at random");
     for kind in corners::KINDS {
         let count = lab.kinds().get(*kind).copied().unwrap_or(0);

@@ -16,6 +16,7 @@ fn every_page_is_what_a_standby_has_over_two_failovers() {
     in_scratch("oracle-failover", |dir| {
         let options = workload::options();
         let mut lab = Lab::start(dir, &options)?;
+        lab.make_many_images()?;
         Workload::set_up(&lab.primary)?;
         lab.attach()?;
         let attached = lab.primary.current_lsn()?;
@@ -65,6 +66,7 @@ fn every_page_is_what_a_standby_has_over_two_failovers() {
         let lsns = choose_lsns(&records, SEGMENT, &noted, 3, &mut Random::new(end.0));
         ensure!(noted.iter().all(|lsn| lsns.contains(lsn)), "not all of {noted:?} are among {lsns:?}");
         lab.compare_over(&lsns, &[&second, &third])?;
+        lab.ensure_images()?;
         for timeline in 1..=3 {
             let count = lsns.iter().filter(|lsn| history.before(**lsn) == timeline).count();
             ensure!(count >= 4, "only {count} LSNs were compared on timeline {timeline}");

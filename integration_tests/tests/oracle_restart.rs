@@ -8,6 +8,7 @@ use rustix::process::Signal;
 fn pages_survive_stops_kills_and_broken_connections() {
     in_scratch("restart", |dir| {
         let mut lab = Lab::start(dir, &workload::options())?;
+        lab.make_many_images()?;
         let bench = start_pgbench(&lab.primary, 2)?;
         lab.attach()?;
         let mut noted = Vec::new();
@@ -33,6 +34,7 @@ fn pages_survive_stops_kills_and_broken_connections() {
             noted.extend_from_slice(work.noted());
         }
         bench.end_by(Signal::TERM)?;
-        lab.compare(&noted, 4).map(drop)
+        lab.compare(&noted, 4)?;
+        lab.ensure_images()
     });
 }

@@ -9,9 +9,11 @@ use seqwait::{SeqWait, WaitError};
 
 use crate::base_writer::{LAYERS, WAL};
 use crate::flush_mark::FlushMark;
+use crate::images::DEFAULT_FILE_PAGES;
 use crate::index::{Index, IngestFault};
 use crate::layer::{Expected, ImageLayer, LayerError};
 use crate::manifest::{Manifest, ManifestError, TimelineInfo};
+use crate::page_images::Images;
 use crate::storage::{FileSystem, Storage, StorageError};
 use crate::wal_log::{WalLog, WalLogError};
 use crate::window::RecordWindow;
@@ -21,12 +23,16 @@ use crate::window::RecordWindow;
 pub struct Options {
     /// Bytes of records to keep in memory. Older records are read back from the WAL log.
     pub window_bytes: usize,
+    /// How much disk images of pages may take, in percent of the WAL's bytes: see [`PageCache::pages_to_image`]. With 0 there are none.
+    pub image_percent: u32,
+    /// Pages in a file of images.
+    pub image_file_pages: u32,
 }
 
 impl Default for Options {
-    /// 256 MiB of records.
+    /// 256 MiB of records; images take as much disk as the WAL, in files of 256 MiB.
     fn default() -> Self {
-        Options { window_bytes: 256 << 20 }
+        Options { window_bytes: 256 << 20, image_percent: 100, image_file_pages: DEFAULT_FILE_PAGES }
     }
 }
 
@@ -47,6 +53,9 @@ pub enum OpenError {
     /// The WAL log is damaged.
     #[error(transparent)]
     Wal(#[from] WalLogError),
+    /// The images of pages are neither to be read nor to be put aside.
+    #[error(transparent)]
+    Images(#[from] StorageError),
 }
 
 /// Why a timeline cannot be read at an LSN.
@@ -101,6 +110,7 @@ pub struct PageCache {
     manifest: Manifest,
     pub(crate) layer: ImageLayer,
     pub(crate) wal: WalLog,
+    pub(crate) images: Images,
     mark: FlushMark,
     state: RwLock<State>,
     pub(crate) last: SeqWait<Lsn>,
@@ -135,13 +145,15 @@ impl PageCache {
         };
         let layer = ImageLayer::open(&*storage, &dir.join(LAYERS).join(&manifest.layer.name), expected)?;
         let mark = FlushMark::open(Arc::clone(&storage), dir);
-        let wal = WalLog::open(storage, &dir.join(WAL), info)?;
-        let mut index = Index::new(info.version, info.segment_size, manifest.consistent_lsn);
+        let wal = WalLog::open(Arc::clone(&storage), &dir.join(WAL), info)?;
+        let images = Images::open(storage, dir, info.system_id, &options)?;
+        let watched = options.image_percent > 0;
+        let mut index = Index::new(info.version, info.segment_size, manifest.consistent_lsn, watched);
         layer.index().objects().for_each(|(object, blocks)| index.add_base_object(object, blocks));
         layer.index().blobs().for_each(|name| index.add_base_blob(name));
         let window = RecordWindow::new(info.segment_size, options.window_bytes);
         let state = RwLock::new(State { index, window, ingested: info.start_lsn, poison: None });
-        Ok(PageCache { manifest, layer, wal, mark, state, last: SeqWait::new(info.start_lsn) })
+        Ok(PageCache { manifest, layer, wal, images, mark, state, last: SeqWait::new(info.start_lsn) })
     }
 
     /// What the timeline is.

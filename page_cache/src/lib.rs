@@ -11,6 +11,7 @@
 //! timeline.json                      what the timeline is, which layer belongs to it
 //! layers/base-0000000002000028.img   the base image; its format is drawn in the source of the module `layer`
 //! wal/000000010000000000000002 …     the WAL as it was received, byte for byte
+//! images/00000001.img …              pages as they were later, so that fewer records have to be applied
 //! flushed                            up to where whole records were on disk, which tells damage from the end of the log
 //! ```
 //!
@@ -26,6 +27,11 @@
 //!
 //! **Reading**, by any number of threads, sees at an LSN the same for ever. Records of recent history are shared with the reader out of
 //! memory; older ones are read back from the WAL log, one system call each, and verified. No lock is held over any of it.
+//!
+//! **Images.** A page that has got many records since the base image, or since an image of it was kept, is one that
+//! [`PageCache::pages_to_image`] names. Whoever can do redo makes it, and [`PageCache::keep_images`] appends it to the image log; a lookup of any later
+//! LSN begins there. Images say nothing that the WAL does not say: one that is damaged or missing costs time. After a start they are in use
+//! when the WAL has been taken up ([`PageCache::use_images`]); those of WAL that is gone are removed first ([`PageCache::remove_void_images`]).
 //!
 //! **What happens to objects**, their sizes, ends, truncations, and copied or dropped databases, is kept as the history of each object and
 //! database, so that a relation or a copy of a whole database costs the same however many there are.
@@ -75,11 +81,13 @@ mod base_writer;
 mod batch;
 mod cache;
 mod flush_mark;
+mod images;
 mod index;
 mod ingest;
 mod layer;
 mod lookup;
 mod manifest;
+mod page_images;
 mod reading;
 mod status;
 mod storage;
@@ -94,6 +102,7 @@ pub use ingest::{AdvanceError, IngestError};
 pub use layer::{LayerContentError, LayerError, LayerFormatError};
 pub use lookup::{Base, Lookup, LookupError};
 pub use manifest::{MANIFEST, ManifestError, TimelineInfo};
+pub use page_images::KeepImagesError;
 pub use seqwait::WaitError;
 pub use status::Status;
 pub use storage::{FileSystem, Storage, StorageError, StorageFile};
@@ -111,6 +120,16 @@ pub mod fuzzing {
     pub fn manifest_round_trips(bytes: &[u8]) -> bool {
         Manifest::parse_unchecked(bytes).is_ok_and(|manifest| {
             assert_eq!(Manifest::parse(&manifest.to_bytes()).expect("it was accepted before"), manifest);
+            true
+        })
+    }
+
+    /// Whether the bytes are the footer of a file of images; what is accepted means the same when it is written and read again.
+    #[must_use]
+    pub fn image_footer_round_trips(bytes: &[u8]) -> bool {
+        crate::images::parse_footer(bytes).is_ok_and(|names| {
+            let again = crate::images::parse_footer(&crate::images::footer(&names));
+            assert_eq!(again.expect("it was accepted before"), names);
             true
         })
     }

@@ -11,8 +11,8 @@ use crate::window::RecordBytes;
 /// What the records of a [`Lookup`] apply to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Base {
-    /// The page that is in the caller's buffer now. It may be newer than some of the records: redo passes over those that are not
-    /// newer than the page's own LSN.
+    /// The page that is in the caller's buffer now: that of the base image, or one that was [kept](PageCache::keep_images). It may be newer
+    /// than some of the records: redo passes over those that are not newer than the page's own LSN.
     Page,
     /// A page of zeros, which is in the caller's buffer now: PostgreSQL has one there too.
     Zero,
@@ -165,14 +165,24 @@ impl PageCache {
         let plans = self.plan_run(object, first, lsn, pages.len())?;
         let mut lookups = Vec::with_capacity(plans.len());
         let mut rest = pages;
-        for same in plans.chunk_by(|(_, (_, a, _)), (_, (_, b, _))| follows(*a, *b)) {
-            let (these, behind) = rest.split_at_mut(same.len());
+        let mut plans = plans.into_iter().peekable();
+        let mut run = Vec::new();
+        while let Some(plan) = plans.next() {
+            run.push(plan);
+            while let Some(next) = plans.next_if(|(_, (_, base, _))| follows(run[run.len() - 1].1.1, *base)) {
+                run.push(next);
+            }
+            let (these, behind) = rest.split_at_mut(run.len());
             rest = behind;
-            let (key, (_, base, _)) = &same[0];
-            self.read_base(*key, lsn, *base, these)?;
-        }
-        for (key, (named, base, found)) in plans {
-            lookups.push(self.with_records(key, lsn, named, base, found)?);
+            if self.read_base(lsn, &run, these)? {
+                for (key, plan) in run.drain(..) {
+                    lookups.push(self.with_records(key, lsn, plan)?);
+                }
+            } else {
+                for ((key, _), page) in run.drain(..).zip(these) {
+                    lookups.push(self.find(key, lsn, page)?);
+                }
+            }
         }
         Ok(lookups)
     }
@@ -190,40 +200,46 @@ impl PageCache {
     }
 
     fn find(&self, key: PageKey, lsn: Lsn, page: &mut Page) -> Result<Lookup, LookupError> {
-        let (named, base, found) = plan(&self.read_state(), key, lsn)?;
-        self.read_base(key, lsn, base, std::slice::from_mut(page))?;
-        self.with_records(key, lsn, named, base, found)
+        // As often as an image turns out to be damaged: it is not there any more then.
+        loop {
+            let plan = plan(&self.read_state(), key, lsn)?;
+            let run = [(key, plan)];
+            if self.read_base(lsn, &run, std::slice::from_mut(page))? {
+                let [(key, plan)] = run;
+                return self.with_records(key, lsn, plan);
+            }
+        }
     }
 
-    /// Puts into the buffers what is known without records. `key` is the first page, and `base` what it begins with.
-    fn read_base(&self, key: PageKey, lsn: Lsn, base: PlanBase, pages: &mut [Page]) -> Result<(), LookupError> {
-        match base {
+    /// Puts into the buffers what is known without records. The bases of a run of pages [follow](follows) one another. `false` if one is not
+    /// there any more, and another plan is needed.
+    fn read_base(&self, lsn: Lsn, run: &[(PageKey, Plan)], pages: &mut [Page]) -> Result<bool, LookupError> {
+        let (key, (_, base, _)) = &run[0];
+        match *base {
             PlanBase::Replaced | PlanBase::Other(..) => {}
             PlanBase::Zero => pages.as_flattened_mut().fill(0),
+            PlanBase::Kept(first) => {
+                let lsns: Vec<Lsn> =
+                    run.iter().filter_map(|(_, (_, base, _))| base.kept()).map(|image| image.lsn).collect();
+                return Ok(self.read_images(first, &lsns, pages));
+            }
             PlanBase::Image(image) => {
                 let read = match pages {
                     [page] => self.layer.read_page(image, page),
                     _ => self.layer.read_run(image, pages),
                 };
-                read.map_err(|source| LookupError::Layer { key, lsn, source })?;
+                read.map_err(|source| LookupError::Layer { key: *key, lsn, source })?;
             }
         }
-        Ok(())
+        Ok(true)
     }
 
-    fn with_records(
-        &self,
-        key: PageKey,
-        lsn: Lsn,
-        named: PageKey,
-        base: PlanBase,
-        found: Vec<Found>,
-    ) -> Result<Lookup, LookupError> {
+    fn with_records(&self, key: PageKey, lsn: Lsn, (named, base, found): Plan) -> Result<Lookup, LookupError> {
         let base = match base {
             PlanBase::Replaced => Base::None,
             PlanBase::Other(key, lsn) => Base::Other { key, lsn },
             PlanBase::Zero => Base::Zero,
-            PlanBase::Image(_) => Base::Page,
+            PlanBase::Image(_) | PlanBase::Kept(_) => Base::Page,
         };
         let records = found.into_iter().map(|found| self.fetch(found));
         let records = records.collect::<Result<_, _>>().map_err(|source| LookupError::Wal { key, lsn, source })?;
@@ -263,10 +279,12 @@ fn plan(state: &State, key: PageKey, lsn: Lsn) -> Result<Plan, LookupError> {
     Ok((named, base, found.collect()))
 }
 
-/// Whether the second is the page behind the first in the base image.
+/// Whether the second is the page behind the first, in the base image or among those kept.
 fn follows(first: PlanBase, second: PlanBase) -> bool {
+    let next = |a: PageKey, b: PageKey| a.object == b.object && a.block.checked_add(1) == Some(b.block);
     match (first, second) {
-        (PlanBase::Image(a), PlanBase::Image(b)) => a.object == b.object && a.block.checked_add(1) == Some(b.block),
+        (PlanBase::Image(a), PlanBase::Image(b)) => next(a, b),
+        (PlanBase::Kept(a), PlanBase::Kept(b)) => next(a.key, b.key) && a.number.0.checked_add(1) == Some(b.number.0),
         _ => false,
     }
 }

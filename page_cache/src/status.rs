@@ -21,6 +21,12 @@ pub struct Status {
     pub wal_bytes: u64,
     /// Bytes of the base image on disk.
     pub layer_bytes: u64,
+    /// Images of pages that are kept.
+    pub images: usize,
+    /// Bytes of these on disk.
+    pub image_bytes: u64,
+    /// How many of them were found to be damaged, and are not used, since the timeline was opened.
+    pub damaged_images: u64,
     /// Objects that exist or existed.
     pub objects: usize,
     /// Pages that changed since the base image.
@@ -53,6 +59,9 @@ impl PageCache {
             wal_flushed: self.wal.flushed(),
             wal_bytes: self.wal.end().bytes_since(self.wal.start()),
             layer_bytes: self.layer.bytes(),
+            images: size.images,
+            image_bytes: self.images.bytes(),
+            damaged_images: self.images.damaged(),
             objects: size.objects,
             pages: size.pages,
             versions: size.versions,

@@ -19,6 +19,9 @@ pub const FILE_NAME: &str = "pageserver.toml";
 /// The most memory that a setting can ask for: a tebibyte.
 const MAX_MEMORY_MIB: u64 = 1 << 20;
 
+/// A hundred times the WAL: more is a mistake.
+const MAX_IMAGE_PERCENT: u32 = 10_000;
+
 /// The most bytes that PostgreSQL keeps of a name (`NAMEDATALEN` - 1).
 const MAX_APPLICATION_NAME: usize = 63;
 
@@ -47,6 +50,8 @@ pub struct Config {
     pub wal_window_mib: u64,
     /// How much memory pages take that were read and may be read again, in MiB, for all timelines together.
     pub page_cache_mib: u64,
+    /// How much disk images of pages may take that are made in the background, in percent of the WAL; 0: none are made.
+    pub image_percent: u32,
     /// The redo engine.
     pub redo: RedoConfig,
     /// How PostgreSQL servers are followed.
@@ -149,6 +154,7 @@ impl Default for Config {
             wait_timeout_seconds: 60.0,
             wal_window_mib: 256,
             page_cache_mib: 128,
+            image_percent: 100,
             redo: RedoConfig::default(),
             receiver: ReceiverConfig::default(),
             metrics: MetricsConfig::default(),
@@ -245,6 +251,9 @@ impl Config {
                 bail!("{name} = {value}: expected at most {MAX_MEMORY_MIB}");
             }
         }
+        if self.image_percent > MAX_IMAGE_PERCENT {
+            bail!("image_percent = {}: expected at most {MAX_IMAGE_PERCENT}", self.image_percent);
+        }
         if self.max_connections == 0 {
             bail!("max_connections = 0: expected at least 1");
         }
@@ -300,6 +309,8 @@ mod tests {
             ("max_connections = 0", "max_connections"),
             ("wal_window_mib = 17592186044416", "wal_window_mib"),
             ("page_cache_mib = 17592186044416", "page_cache_mib"),
+            ("image_percent = 10001", "image_percent"),
+            ("image_percent = -1", "image_percent"),
             ("[redo]\nengine = 'fast'", "fast"),
             ("[redo]\npg_bin = { 14 = '/pg/bin' }", "14"),
             ("[redo]\nuser = 'no such user'", "no such user"),

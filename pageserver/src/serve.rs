@@ -53,6 +53,7 @@ pub fn run(args: &ServeArgs) -> Result<()> {
     let options = Options {
         window_bytes: (config.wal_window_mib as usize) << 20,
         page_bytes: (config.page_cache_mib as usize) << 20,
+        image_percent: config.image_percent,
     };
     let repository = Repository::open(&args.data, Box::new(engines.clone()), options)
         .with_context(|| format!("cannot open data directory {}", args.data.display()))?;

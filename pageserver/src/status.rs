@@ -6,7 +6,7 @@ use crate::backend::Pageserver;
 use crate::report::{self, Numbers, TimelineReport};
 
 /// One row for each timeline.
-pub const COLUMNS: [Column<'static>; 13] = [
+pub const COLUMNS: [Column<'static>; 14] = [
     Column::text("timeline"),
     Column::text("id"),
     Column::text("postgres"),
@@ -18,6 +18,7 @@ pub const COLUMNS: [Column<'static>; 13] = [
     Column::text("readable_from"),
     Column::int8("base_bytes"),
     Column::int8("wal_bytes"),
+    Column::int8("image_bytes"),
     Column::int8("memory_bytes"),
     Column::text("detail"),
 ];
@@ -53,6 +54,7 @@ fn row(timeline: &TimelineReport, out: &mut dyn RowSink) -> Result<(), ServiceEr
         consistent.as_ref().into(),
         bytes(status.map(|status| status.layer_bytes)),
         bytes(status.map(|status| status.wal_bytes)),
+        bytes(status.map(|status| status.image_bytes)),
         bytes(status.map(|status| (status.index_bytes + status.window_bytes) as u64)),
         detail.into(),
     ])

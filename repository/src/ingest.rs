@@ -14,6 +14,7 @@ use page_cache::{PageCache, WalLogError};
 use pgdata::{ClusterState, Lsn, Timelines};
 use wal_decoder::WalError;
 
+use crate::images::Images;
 use crate::{IngestError, LostWal};
 use decoder::Decoder;
 use indexer::Indexer;
@@ -23,6 +24,9 @@ const AT_ONCE: usize = 256 << 10;
 
 /// What is appended and then decoded at a time: little enough for a processor's own cache.
 const PIECE: usize = 256 << 10;
+
+/// Who flushes so much at once is behind.
+const CATCHING_UP: usize = 4 << 20;
 
 /// A flush comes by itself when so much is waiting for it.
 const PENDING: usize = 32 << 20;
@@ -54,6 +58,7 @@ pub struct Ingest {
     lost: Option<Arc<LostWal>>,
     /// Whether it was said that the flush position cannot be noted.
     note_failed: bool,
+    images: Images,
 }
 
 /// Why a timeline takes no more WAL. Who only wants to know need not wait for the writer.
@@ -61,7 +66,7 @@ pub(crate) type Fault = Arc<OnceLock<Arc<IngestError>>>;
 
 impl Ingest {
     /// Rebuilds the index of a timeline from its WAL on disk, and goes on from there.
-    pub(crate) fn recover(cache: Arc<PageCache>, initial: ClusterState) -> Result<Ingest, IngestError> {
+    pub(crate) fn recover(cache: Arc<PageCache>, initial: ClusterState, images: Images) -> Result<Ingest, IngestError> {
         let mut decoder = Decoder::new(&cache, initial)?;
         let mut indexer = Indexer::new(cache.info().start_lsn);
         let fault = Fault::default();
@@ -74,8 +79,15 @@ impl Ingest {
                 None
             }
         };
+        // If no more WAL is taken, nothing can come in the place of what is missing.
+        if fault.get().is_none() {
+            cache.remove_void_images().map_err(WalLogError::Storage)?;
+        }
+        cache.use_images();
+        images.offer();
         let next = cache.resume_lsn();
-        let mut ingest = Ingest { cache, decoder, indexer, pending: Vec::new(), next, fault, lost, note_failed: false };
+        let pending = Vec::new();
+        let mut ingest = Ingest { cache, decoder, indexer, pending, next, fault, lost, note_failed: false, images };
         ingest.rewind()?;
         ingest.note_flushed();
         Ok(ingest)
@@ -167,6 +179,7 @@ impl Ingest {
             return Err(IngestError::Stopped(error));
         }
         self.note_flushed();
+        self.images.offer();
         if let Err(error) = appended {
             self.rewind()?;
             return Err(error.into());
@@ -212,7 +225,10 @@ impl Ingest {
         let flushed = match pending.len() {
             0 => Flushed { appended: Ok(()), synced: self.cache.wal().sync(), taken_up: Ok(()) },
             1..AT_ONCE => self.flush_in_turn(start, &pending),
-            _ => self.flush_at_once(start, &pending),
+            _ => {
+                let _catching_up = (pending.len() >= CATCHING_UP).then(|| self.images.give_way());
+                self.flush_at_once(start, &pending)
+            }
         };
         self.keep_memory_of(pending);
         Ok(flushed)

@@ -30,7 +30,9 @@ mod attach;
 mod engines;
 mod error;
 mod id;
+mod images;
 mod ingest;
+mod make;
 mod names;
 mod pages;
 mod read;
@@ -45,7 +47,7 @@ pub use error::{
 pub use id::{Id, ParseIdError};
 pub use ingest::{Ingest, Progress};
 pub use names::{DEFAULT_TENANT, make_dir};
-pub use page_cache::{LookupError, ReadError as StateError, Status, TimelineInfo, WalLogError};
+pub use page_cache::{KeepImagesError, LookupError, ReadError as StateError, Status, TimelineInfo, WalLogError};
 pub use pages::PageStats;
 pub use repository::{BrokenTimeline, Options, Repository, Reservation};
 pub use timeline::Timeline;

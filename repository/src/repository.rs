@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use page_cache::{ManifestError, OpenError, TimelineInfo};
 
+use crate::images::ImageThread;
 use crate::names::{self, DEFAULT_TENANT};
 use crate::pages::{PageStats, Pages};
 use crate::timeline::{NAME_FILE, VERSIONS};
@@ -24,12 +25,15 @@ pub struct Options {
     pub window_bytes: usize,
     /// Bytes of pages that were made, for all timelines together.
     pub page_bytes: usize,
+    /// How much disk images of pages may take, in percent of the WAL that is kept. They are made in the background of pages with many records. With 0
+    /// there are none.
+    pub image_percent: u32,
 }
 
 impl Default for Options {
-    /// 256 MiB of records, 128 MiB of pages.
+    /// 256 MiB of records, 128 MiB of pages, as much disk for images as for WAL.
     fn default() -> Self {
-        Options { window_bytes: 256 << 20, page_bytes: 128 << 20 }
+        Options { window_bytes: 256 << 20, page_bytes: 128 << 20, image_percent: 100 }
     }
 }
 
@@ -44,6 +48,7 @@ pub struct Repository {
     engines: Box<dyn Engines>,
     options: Options,
     pages: Arc<Pages>,
+    images: ImageThread,
     tenant: Tenant,
     unfinished: Vec<PathBuf>,
     broken: Vec<BrokenTimeline>,
@@ -88,7 +93,8 @@ impl Repository {
         let tenant = open_tenant(&dir.join(TENANTS))?;
         let (unfinished, broken, state) = (Vec::new(), Vec::new(), RwLock::default());
         let pages = Arc::new(Pages::new(options.page_bytes));
-        let mut repository = Repository { engines, options, pages, tenant, unfinished, broken, state };
+        let images = if options.image_percent > 0 { ImageThread::start() } else { ImageThread::none() };
+        let mut repository = Repository { engines, options, pages, images, tenant, unfinished, broken, state };
         for entry in subdirectories(&repository.timelines_dir())? {
             repository.open_timeline_at(&entry);
         }
@@ -132,7 +138,8 @@ impl Repository {
 
     /// Opens a complete timeline and makes it visible.
     pub(crate) fn adopt(&self, id: Id, name: &str, dir: &Path) -> Result<Arc<Timeline>, OpenTimelineError> {
-        let timeline = Arc::new(Timeline::open(id, name, dir, &self.options, Arc::clone(&self.pages), &*self.engines)?);
+        let (pages, images) = (Arc::clone(&self.pages), self.images.work());
+        let timeline = Arc::new(Timeline::open(id, name, dir, &self.options, pages, &*self.engines, images)?);
         tracing::info!(%id, name, last_record_lsn = %timeline.last_record_lsn(), "timeline is open");
         let mut state = self.write();
         state.attaching.remove(name);

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use page_cache::{PageCache, TimelineInfo};
 use pgdata::{ClusterState, ControlFile, Lsn, Timelines};
-use walredo::Redo;
 
 use crate::attach::history_path;
+use crate::images::{self, ImageWork, Images};
 use crate::ingest::Fault;
+use crate::make::PageMaker;
 use crate::pages::Pages;
-use crate::{Engines, HistoryFileError, Id, Ingest, IngestError, LostWal, OpenTimelineError, Options};
+use crate::{Engines, HistoryFileError, Id, Ingest, IngestError, KeepImagesError, LostWal, OpenTimelineError, Options};
 
 /// The file with the branch's name in a timeline's directory.
 pub(crate) const NAME_FILE: &str = "branch.json";
@@ -24,7 +25,7 @@ pub struct Timeline {
     name: String,
     dir: PathBuf,
     pub(crate) cache: Arc<PageCache>,
-    pub(crate) redo: Arc<dyn Redo>,
+    pub(crate) maker: Arc<PageMaker>,
     pub(crate) pages: Arc<Pages>,
     /// Whether pages carry checksums. No record can change that: switching them needs a cluster that is shut down.
     pub(crate) checksums: bool,
@@ -41,8 +42,14 @@ impl Timeline {
         options: &Options,
         pages: Arc<Pages>,
         engines: &dyn Engines,
+        images: &ImageWork,
     ) -> Result<Timeline, OpenTimelineError> {
-        let cache = PageCache::open(&dir.join(VERSIONS), page_cache::Options { window_bytes: options.window_bytes })?;
+        let options = page_cache::Options {
+            window_bytes: options.window_bytes,
+            image_percent: options.image_percent,
+            ..page_cache::Options::default()
+        };
+        let cache = PageCache::open(&dir.join(VERSIONS), options)?;
         let control_bytes = cache.base_blob("global/pg_control")?.ok_or(OpenTimelineError::NoControlFile)?;
         let control = ControlFile::parse(&control_bytes)?;
         let checksums = control.data_checksums();
@@ -50,14 +57,15 @@ impl Timeline {
         let initial = ClusterState::new(control);
         cache.set_initial_cluster(initial.clone());
         let cache = Arc::new(cache);
-        let ingest = Ingest::recover(Arc::clone(&cache), initial)?;
+        let maker = Arc::new(PageMaker { cache: Arc::clone(&cache), redo });
+        let ingest = Ingest::recover(Arc::clone(&cache), initial, Images::new(id, Arc::clone(&maker), images.clone()))?;
         let (fault, lost) = (Arc::clone(ingest.fault()), ingest.lost().cloned());
         Ok(Timeline {
             id,
             name: name.to_owned(),
             dir: dir.to_owned(),
             cache,
-            redo,
+            maker,
             pages,
             checksums,
             ingest: Mutex::new(ingest),
@@ -151,6 +159,15 @@ impl Timeline {
             ingest.give_up();
             ingest
         })
+    }
+
+    /// Makes, now and here, the images of pages that it is time for, so that later reads have fewer records to apply. A repository has a thread
+    /// that does this by itself ([`Options::image_percent`]). Answers with how many were kept.
+    ///
+    /// # Errors
+    /// If they cannot be written. Nothing depends on them but time.
+    pub fn make_images(&self) -> Result<usize, KeepImagesError> {
+        images::make_images(&self.maker, || true)
     }
 
     /// Ends all present and future waits for LSNs.

@@ -98,7 +98,7 @@ pub fn take_backup(cluster: &Cluster, dir: &Path) -> Result<()> {
 
 /// Makes a timeline of a backup, consistent at `end` or before, in a new repository.
 pub fn attach(dir: &Path, engines: impl Engines + 'static, backup: &Path, end: Lsn) -> Result<Arc<Timeline>> {
-    let options = Options { window_bytes: WINDOW, page_bytes: 0 };
+    let options = Options { window_bytes: WINDOW, page_bytes: 0, image_percent: 0 };
     let repository = Repository::open(dir, Box::new(engines), options)?;
     let mut attach = repository.reserve("main")?.attach(info(backup)?)?;
     for entry in fs::read_dir(backup)? {

@@ -19,8 +19,8 @@ mod version;
 
 pub use apply::IngestFault;
 pub use read::PageVersion;
-pub(crate) use read::{BlobPlace, PlanBase, Trail, TrailError};
-pub(crate) use version::RecordPlace;
+pub(crate) use read::{BlobPlace, KeptImage, PlanBase, Trail, TrailError};
+pub(crate) use version::{ImageNumber, PageId, RecordPlace};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -83,11 +83,13 @@ pub(crate) struct IndexSize {
     pub objects: usize,
     pub pages: usize,
     pub versions: usize,
+    pub images: usize,
     pub bytes: usize,
 }
 
 impl Index {
-    pub fn new(version: PgVersion, segment_size: SegmentSize, consistent_lsn: Lsn) -> Index {
+    /// `watched` if [`Index::take_grown`] is going to be called.
+    pub fn new(version: PgVersion, segment_size: SegmentSize, consistent_lsn: Lsn, watched: bool) -> Index {
         Index {
             version,
             segment_size,
@@ -100,7 +102,7 @@ impl Index {
             slru_segments: BTreeSet::new(),
             blobs: BTreeMap::new(),
             cluster: ClusterHistory::default(),
-            versions: VersionMap::new(),
+            versions: VersionMap::new(watched),
         }
     }
 
@@ -118,6 +120,16 @@ impl Index {
         self.cluster.set_initial(state);
     }
 
+    /// The pages that have got versions since the last call, many enough to look at them.
+    pub fn take_grown(&mut self) -> Vec<PageId> {
+        self.versions.take_grown()
+    }
+
+    /// Whether there are any such pages.
+    pub fn has_grown(&self) -> bool {
+        self.versions.has_grown()
+    }
+
     pub fn measure(&self) -> IndexSize {
         let objects: usize = self.objects.iter().map(|(_, history)| history.bytes()).sum();
         let blobs: usize = self.blobs.iter().map(|(name, history)| name.len() + history.bytes()).sum();
@@ -125,6 +137,7 @@ impl Index {
             objects: self.objects.len(),
             pages: self.versions.pages(),
             versions: self.versions.versions(),
+            images: self.versions.images(),
             bytes: objects + blobs + self.versions.bytes(),
         }
     }

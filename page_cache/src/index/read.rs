@@ -6,7 +6,7 @@ use pgdata::{ClusterState, DbTag, Lsn, Object, PageEffect, PageKey, RelTag};
 
 use super::blob::{BlobAt, database_of, name_in};
 use super::object::{Cut, ObjectHistory, Origin};
-use super::version::{RecordPlace, Version};
+use super::version::{ImageNumber, PageId, RecordPlace, Version};
 use super::{DatabaseEvent, Index};
 
 /// Where the content of a small file is.
@@ -26,8 +26,25 @@ pub(crate) enum PlanBase {
     Zero,
     /// This page of the base image.
     Image(PageKey),
+    /// This image, of the page that the records name.
+    Kept(KeptImage),
     /// Another page at an earlier LSN.
     Other(PageKey, Lsn),
+}
+
+/// A page's content at an LSN, in the image log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct KeptImage {
+    pub number: ImageNumber,
+    pub key: PageKey,
+    pub lsn: Lsn,
+}
+
+impl PlanBase {
+    /// The image that it is, if it is one that was kept.
+    pub fn kept(self) -> Option<KeptImage> {
+        if let PlanBase::Kept(image) = self { Some(image) } else { None }
+    }
 }
 
 /// The way to a page: a base and records, oldest first.
@@ -123,6 +140,10 @@ impl Index {
         let Life { key, lsn, cut, history, versions, .. } = self.life(key, lsn)?;
         let mut records: Vec<&Version> = Vec::new();
         for version in versions.iter().rev() {
+            if let Some(number) = version.image() {
+                let image = KeptImage { number, key, lsn: version.lsn() };
+                return Ok(self.trail_of(key, PlanBase::Kept(image), &records));
+            }
             records.push(version);
             if version.effect() == PageEffect::Replace {
                 return Ok(self.trail_of(key, PlanBase::Replaced, &records));
@@ -144,8 +165,46 @@ impl Index {
     /// on the LSN that it is asked for.
     pub fn page_version(&self, key: PageKey, lsn: Lsn) -> Result<Option<PageVersion>, TrailError> {
         let Life { key, lsn, generation, versions, .. } = self.life(key, lsn)?;
-        let last = versions.last().map_or(Lsn::INVALID, Version::lsn);
+        // An image adds nothing to what the records before it make.
+        let last = versions.iter().rfind(|version| version.image().is_none()).map_or(Lsn::INVALID, Version::lsn);
         Ok((lsn >= self.consistent_lsn).then_some(PageVersion { key, generation, last }))
+    }
+
+    /// Enters an image of a page's content at an LSN, to which all that was taken up since the start has come. `false` if it is of no use: the page
+    /// has no history of its own there, or a newer image of the same.
+    pub fn add_image(&mut self, KeptImage { number, key, lsn }: KeptImage) -> bool {
+        let of_use = lsn >= self.consistent_lsn
+            && self.life(key, lsn).is_ok_and(|life| life.key == key && !life.versions.is_empty());
+        of_use && self.page_id(key).is_some_and(|page| self.versions.add_image(page, lsn, number))
+    }
+
+    /// Takes an image out: the page is made of what is older, as if it had never been.
+    pub fn remove_image(&mut self, image: KeptImage) {
+        if let Some(page) = self.page_id(image.key) {
+            self.versions.remove_image(page, image.number);
+        }
+    }
+
+    fn page_id(&self, key: PageKey) -> Option<PageId> {
+        self.numbers.get(&key.object).map(|number| (*number, key.block))
+    }
+
+    /// Of these pages those that take `pending` records or more at an LSN, in the order of their keys.
+    pub fn with_pending(&self, pages: &[PageId], lsn: Lsn, pending: usize) -> Vec<PageKey> {
+        let keys =
+            pages.iter().map(|(object, block)| PageKey { object: self.objects[*object as usize].0, block: *block });
+        let mut keys: Vec<PageKey> = keys.filter(|key| self.has_pending(*key, lsn, pending)).collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    fn has_pending(&self, key: PageKey, lsn: Lsn, pending: usize) -> bool {
+        let Ok(Life { key: named, versions, .. }) = self.life(key, lsn) else { return false };
+        let newest = versions.iter().rev().take(pending);
+        let records = newest.take_while(|version| version.image().is_none());
+        // One that makes the page out of nothing is the last that counts.
+        let replaces = |version: &&Version| version.effect() == PageEffect::Replace;
+        named == key && records.clone().count() == pending && !records.take(pending - 1).any(|v| replaces(&v))
     }
 
     /// The part of a page's history that counts at an LSN: of the page itself, or of the one that it is an unchanged copy of.
@@ -167,7 +226,7 @@ impl Index {
             let (cut, generation) = history.birth(key.block, lsn);
             let all = self.versions.get((number, key.block));
             let up_to = &all[..all.partition_point(|version| version.lsn() <= lsn)];
-            let versions = &up_to[up_to.partition_point(|version| version.generation < generation)..];
+            let versions = &up_to[up_to.partition_point(|version| version.generation() < generation)..];
             match base_of(key, cut, history) {
                 // Nothing happened to the copy: the page is the template's.
                 PlanBase::Other(source, at) if versions.is_empty() => (key, lsn) = (source, at),

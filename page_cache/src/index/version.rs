@@ -12,13 +12,19 @@ const LEN_MASK: u32 = (1 << LEN_BITS) - 1;
 /// Pages are spread over so many maps, so that a map that grows moves only its part of them while readers wait. A power of two.
 const SHARDS: usize = 64;
 
-/// One record in the history of one page: 16 bytes. Where the record starts follows from its LSN and length.
+/// Set in the generation of what is no record but a kept image.
+const IMAGE: u32 = 1 << 31;
+/// A page that has got so many more versions is looked at again: whether an image of it should be kept.
+const LOOK_AGAIN: usize = 8;
+
+/// One record in the history of one page, or an image of what the records before it make of the page: 16 bytes. Where a record starts follows
+/// from its LSN and length.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Version {
     lsn: Lsn,
+    /// Of an image its number.
     len_and_effect: u32,
-    /// How many cuts the object had before: those that follow cut this version off if they reach its block.
-    pub generation: u32,
+    generation: u32,
 }
 
 /// Where a record is in the WAL: its `len` bytes, and page headers between them, from `start` on; `lsn` is its end.
@@ -30,7 +36,7 @@ pub(crate) struct RecordPlace {
 }
 
 impl Version {
-    /// `None` if the record is longer than a record can be. That it starts where it must was checked before.
+    /// `None` if the record is longer than a record can be, or the generation more than fits. That it starts where it must was checked before.
     pub fn new(place: RecordPlace, effect: PageEffect, generation: u32) -> Option<Version> {
         let effect: u32 = match effect {
             PageEffect::Replace => 0,
@@ -39,7 +45,23 @@ impl Version {
             PageEffect::ModifyIfPresent => 3,
         };
         let len_and_effect = place.len | effect << LEN_BITS;
-        (place.len <= LEN_MASK).then_some(Version { lsn: place.lsn, len_and_effect, generation })
+        let fits = place.len <= LEN_MASK && generation & IMAGE == 0;
+        fits.then_some(Version { lsn: place.lsn, len_and_effect, generation })
+    }
+
+    /// What the versions up to `lsn` make, kept as an image. The generation is that of the last of them.
+    fn of_image(lsn: Lsn, image: ImageNumber, generation: u32) -> Version {
+        Version { lsn, len_and_effect: image.0, generation: generation | IMAGE }
+    }
+
+    /// How many cuts the object had before: those that follow cut this version off if they reach its block.
+    pub fn generation(&self) -> u32 {
+        self.generation & !IMAGE
+    }
+
+    /// The image that this is, if it is no record.
+    pub fn image(&self) -> Option<ImageNumber> {
+        (self.generation & IMAGE != 0).then_some(ImageNumber(self.len_and_effect))
     }
 
     pub fn lsn(&self) -> Lsn {
@@ -62,6 +84,15 @@ impl Version {
         let start = size.record_start(lsn, len).expect("a version is of a record that is where one can be");
         RecordPlace { start, lsn, len }
     }
+}
+
+/// The number of an image in the image log.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct ImageNumber(pub u32);
+
+impl ImageNumber {
+    /// Numbers are smaller than this.
+    pub const LIMIT: u32 = u32::MAX;
 }
 
 /// A page: the number of its object, and its block.
@@ -108,15 +139,19 @@ pub(crate) struct VersionMap {
     shards: Vec<HashMap<u64, Neighbourhood, RandomState>>,
     pages: usize,
     versions: usize,
+    images: usize,
     /// What the vectors take, without the maps themselves.
     vector_bytes: usize,
+    /// Pages that have got some versions since they were looked at, perhaps several times each; `None` if nobody is going to look.
+    grown: Option<Vec<PageId>>,
 }
 
 impl VersionMap {
-    pub fn new() -> Self {
+    /// `watched` if [`VersionMap::take_grown`] is going to be called.
+    pub fn new(watched: bool) -> Self {
         let hasher = RandomState::default();
         let shards = (0..SHARDS).map(|_| HashMap::with_hasher(hasher.clone())).collect();
-        VersionMap { shards, pages: 0, versions: 0, vector_bytes: 0 }
+        VersionMap { shards, pages: 0, versions: 0, images: 0, vector_bytes: 0, grown: watched.then(Vec::new) }
     }
 
     fn key((object, block): PageId) -> (u64, usize) {
@@ -152,15 +187,64 @@ impl VersionMap {
             }
             return;
         }
-        let before = versions.capacity();
-        if before == versions.len() {
-            // Most pages have few versions: four to begin with, as `Vec` has it, would be too many for them.
-            versions.reserve_exact((before / 2).max(1));
-            self.vector_bytes += (versions.capacity() - before) * size_of::<Version>();
-        }
+        self.vector_bytes += make_room(versions);
         versions.push(version);
         *last = version.lsn();
         self.versions += 1;
+        if versions.len().is_multiple_of(LOOK_AGAIN)
+            && let Some(grown) = &mut self.grown
+        {
+            grown.push(page);
+        }
+    }
+
+    fn page_mut(&mut self, page: PageId) -> Option<&mut Vec<Version>> {
+        let (key, shard) = Self::key(page);
+        let neighbourhood = self.shards[shard].get_mut(&key)?;
+        let (at, bit) = neighbourhood.place(page.1);
+        (neighbourhood.present & bit != 0).then(|| &mut neighbourhood.pages[at].versions)
+    }
+
+    /// Enters an image of what the versions of a page up to `lsn` make of it. `false` if there is no version, or one that is the same.
+    pub fn add_image(&mut self, page: PageId, lsn: Lsn, image: ImageNumber) -> bool {
+        let Some(versions) = self.page_mut(page) else { return false };
+        let at = versions.partition_point(|version| version.lsn() <= lsn);
+        let Some(before) = at.checked_sub(1).map(|before| versions[before]) else { return false };
+        if before.image().is_some() {
+            return false;
+        }
+        let added = make_room(versions);
+        versions.insert(at, Version::of_image(lsn, image, before.generation()));
+        self.vector_bytes += added;
+        self.images += 1;
+        true
+    }
+
+    /// Takes an image out.
+    pub fn remove_image(&mut self, page: PageId, image: ImageNumber) {
+        let Some(versions) = self.page_mut(page) else { return };
+        let before = versions.len();
+        versions.retain(|version| version.image() != Some(image));
+        let removed = before - versions.len();
+        self.images -= removed;
+    }
+
+    /// The pages that have got versions since the last call, many enough to look at them; each once.
+    pub fn take_grown(&mut self) -> Vec<PageId> {
+        let mut grown = self.grown.as_mut().map(std::mem::take).unwrap_or_default();
+        grown.sort_unstable();
+        grown.dedup();
+        grown
+    }
+
+    /// Whether there are any such pages.
+    pub fn has_grown(&self) -> bool {
+        self.grown.as_ref().is_some_and(|grown| !grown.is_empty())
+    }
+
+    /// How many images there are.
+    pub fn images(&self) -> usize {
+        self.images
     }
 
     /// How many pages have versions.
@@ -180,6 +264,16 @@ impl VersionMap {
     }
 }
 
+/// Makes room for one more version; answers with how many bytes that takes.
+fn make_room(versions: &mut Vec<Version>) -> usize {
+    let before = versions.capacity();
+    if before == versions.len() {
+        // Most pages have few versions: four to begin with, as `Vec` has it, would be too many for them.
+        versions.reserve_exact((before / 2).max(1));
+    }
+    (versions.capacity() - before) * size_of::<Version>()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,7 +288,7 @@ mod tests {
                 let start = Lsn(0x7FFF_FFFF_0000_0028);
                 let place = RecordPlace { start, lsn: size.record_end(start, len).unwrap().align_up(), len };
                 let version = Version::new(place, effect, 7).unwrap();
-                assert_eq!((version.place(size), version.effect(), version.generation), (place, effect, 7));
+                assert_eq!((version.place(size), version.effect(), version.generation()), (place, effect, 7));
             }
         }
     }
@@ -211,7 +305,7 @@ mod tests {
             let place = RecordPlace { start: Lsn(lsn - 8), lsn: Lsn(lsn), len: 8 };
             Version::new(place, PageEffect::Modify, 0).unwrap()
         };
-        let mut map = VersionMap::new();
+        let mut map = VersionMap::new(false);
         // Neighbours from the last to the first, pages far apart, and the same block of another object.
         let pages: Vec<PageId> =
             (0..200).rev().map(|block| (1, block)).chain([(1, u32::MAX), (2, 63), (2, 64)]).collect();
@@ -231,12 +325,57 @@ mod tests {
         assert!(map.get((1, 200)).is_empty() && map.get((3, 0)).is_empty());
     }
 
+    fn version_at(lsn: u64, generation: u32) -> Version {
+        Version::new(RecordPlace { start: Lsn(lsn - 8), lsn: Lsn(lsn), len: 8 }, PageEffect::Modify, generation)
+            .unwrap()
+    }
+
+    #[test]
+    fn an_image_stands_behind_the_versions_that_it_is_made_of() {
+        let mut map = VersionMap::new(false);
+        assert!(!map.add_image((1, 1), Lsn(100), ImageNumber(0)), "there is nothing to make it of");
+        for lsn in [16, 32, 48, 64] {
+            map.push((1, 1), version_at(lsn, u32::from(lsn > 32)));
+        }
+        assert!(!map.add_image((1, 1), Lsn(8), ImageNumber(0)));
+        assert!(map.add_image((1, 1), Lsn(40), ImageNumber(7)));
+        assert!(map.add_image((1, 1), Lsn(64), ImageNumber(LEN_MASK)));
+        assert!(!map.add_image((1, 1), Lsn(72), ImageNumber(8)), "it would be the same");
+        let images: Vec<_> = map.get((1, 1)).iter().map(|version| version.image().map(|image| image.0)).collect();
+        assert_eq!(images, [None, None, Some(7), None, None, Some(LEN_MASK)]);
+        let generations: Vec<_> = map.get((1, 1)).iter().map(Version::generation).collect();
+        assert_eq!(generations, [0, 0, 0, 1, 1, 1]);
+        assert_eq!((map.versions(), map.images()), (4, 2));
+        // The next record goes behind it, also one with an older image's bits.
+        map.push((1, 1), version_at(80, 1));
+        assert_eq!(map.get((1, 1)).last().map(Version::lsn), Some(Lsn(80)));
+        map.remove_image((1, 1), ImageNumber(7));
+        map.remove_image((1, 1), ImageNumber(9));
+        map.remove_image((2, 1), ImageNumber(7));
+        assert_eq!((map.get((1, 1)).len(), map.images()), (6, 1));
+    }
+
+    #[test]
+    fn pages_with_many_new_versions_are_known() {
+        let mut map = VersionMap::new(true);
+        for lsn in 1..=20 {
+            map.push((1, 7), version_at(lsn * 8, 0));
+            if lsn < 8 {
+                map.push((1, 8), version_at(lsn * 8, 0));
+            }
+        }
+        assert!(map.has_grown());
+        assert_eq!(map.take_grown(), [(1, 7)]);
+        assert!(!map.has_grown() && map.take_grown().is_empty());
+        assert!(!VersionMap::new(false).has_grown());
+    }
+
     #[test]
     fn a_page_named_twice_by_a_record_has_one_version_of_it() {
         let version = |effect, generation| {
             Version::new(RecordPlace { start: Lsn(8), lsn: Lsn(40), len: 32 }, effect, generation).unwrap()
         };
-        let mut map = VersionMap::new();
+        let mut map = VersionMap::new(false);
         map.push((1, 1), version(PageEffect::Modify, 0));
         map.push((1, 1), version(PageEffect::Replace, 0));
         map.push((1, 1), version(PageEffect::Modify, 0));

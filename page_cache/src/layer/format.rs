@@ -7,7 +7,7 @@ pub(super) const TRAILER: usize = 32;
 /// A page with its CRC.
 pub(super) const PAGE_RECORD: usize = PAGE_SIZE + 4;
 /// An object as bytes.
-pub(super) const OBJECT: usize = 16;
+pub(crate) const OBJECT: usize = 16;
 
 const MAGIC: &[u8; 8] = b"PGIMAGE\0";
 const END_MAGIC: &[u8; 8] = b"PGIMGEND";
@@ -156,7 +156,7 @@ pub(super) fn check_footer(bytes: &[u8], expected: u32) -> Result<(), LayerForma
     check_crc("footer", bytes, expected)
 }
 
-pub(super) fn object_bytes(object: Object) -> [u8; OBJECT] {
+pub(crate) fn object_bytes(object: Object) -> [u8; OBJECT] {
     let (tag, what, numbers) = match object {
         Object::Relation(rel) => (0, rel.fork.number(), [rel.spc, rel.db, rel.rel]),
         Object::Slru(segment) => (1, segment.kind.number(), [segment.segno, 0, 0]),
@@ -169,7 +169,7 @@ pub(super) fn object_bytes(object: Object) -> [u8; OBJECT] {
     out
 }
 
-pub(super) fn parse_object(bytes: &[u8; OBJECT]) -> Result<Object, LayerFormatError> {
+pub(crate) fn parse_object(bytes: &[u8; OBJECT]) -> Result<Object, LayerFormatError> {
     let numbers = [u32_at(bytes, 4), u32_at(bytes, 8), u32_at(bytes, 12)];
     let object = match (bytes[0], Fork::from_number(bytes[1]), SlruKind::from_number(bytes[1])) {
         (0, Some(fork), _) => {

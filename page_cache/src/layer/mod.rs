@@ -40,6 +40,7 @@ mod reader;
 mod writer;
 
 pub use format::LayerFormatError;
+pub(crate) use format::{OBJECT, object_bytes, parse_object};
 pub(crate) use index::LayerIndex;
 pub(crate) use index::max_blocks;
 pub use reader::LayerError;

@@ -65,7 +65,8 @@ fn a_crash_at_any_step_leaves_a_timeline_or_none() {
             disk.fault_at(step, Fault::Crash);
             let attached = attach(&disk, info().start_lsn).is_ok();
             let after = disk.after_crash(seed + step as u64 * 1000);
-            match PageCache::open_on(after.storage(), Path::new(DIR), Options { window_bytes: 0 }) {
+            match PageCache::open_on(after.storage(), Path::new(DIR), Options { window_bytes: 0, ..Options::default() })
+            {
                 Ok(cache) => {
                     check_base(&cache);
                     timelines += 1;

@@ -16,13 +16,14 @@ fn check_or_error(disk: &Disk, file: &Path) -> bool {
         noticed = true;
         assert!(error.contains(&*name) || error.contains("manifest"), "{error}");
     };
-    let cache = match PageCache::open_on(disk.storage(), Path::new(DIR), Options { window_bytes: 0 }) {
-        Ok(cache) => cache,
-        Err(refused) => {
-            error(refused.to_string());
-            return noticed;
-        }
-    };
+    let cache =
+        match PageCache::open_on(disk.storage(), Path::new(DIR), Options { window_bytes: 0, ..Options::default() }) {
+            Ok(cache) => cache,
+            Err(refused) => {
+                error(refused.to_string());
+                return noticed;
+            }
+        };
     let lsn = info().start_lsn;
     for (object, blocks) in base_objects() {
         assert_eq!(cache.size(object, lsn).unwrap(), Some(blocks));

@@ -196,6 +196,15 @@ impl Disk {
         Disk(Arc::new(Mutex::new(Inner { files, durable_names: names.clone(), names, ..Inner::default() })))
     }
 
+    /// The process ends and the machine does not: another disk with all that was written.
+    pub fn copy(&self) -> Disk {
+        let inner = self.inner();
+        let names = inner.names.clone();
+        let now = |file: &Content| Content { now: file.now.clone(), durable: file.now.clone(), pending: Vec::new() };
+        let files = inner.files.iter().map(now).collect();
+        Disk(Arc::new(Mutex::new(Inner { files, durable_names: names.clone(), names, ..Inner::default() })))
+    }
+
     /// A file's bytes.
     pub fn read(&self, path: &Path) -> Vec<u8> {
         let inner = self.inner();

@@ -4,6 +4,7 @@ mod attach;
 mod corruption;
 mod crash;
 mod disk;
+mod images;
 mod ingest;
 mod model;
 mod timelines;

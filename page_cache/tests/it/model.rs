@@ -3,12 +3,12 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use page_cache::{Base, Batch, LookupError, PageCache, PageVersion};
-use pgdata::{Change, DbTag, Fork, Lsn, Object, PAGE_SIZE, PageEffect, PageKey, RelTag, SlruKind};
+use page_cache::{Base, Batch, LookupError, Options, PageCache, PageVersion};
+use pgdata::{Change, DbTag, Fork, Lsn, Object, PAGE_SIZE, Page, PageEffect, PageKey, RelTag, SlruKind};
 use proptest::prelude::*;
 
-use crate::disk::Disk;
-use crate::wal::{BASE_BLOBS, Record, Wal, append_rest, attach, base_objects, base_page, clog, info, open, rel};
+use crate::disk::{Disk, random};
+use crate::wal::{BASE_BLOBS, Record, Wal, append_rest, attach, base_objects, base_page, clog, info, open_with, rel};
 
 /// What a page was made of: the base image's page or zeros or nothing, and the records since.
 #[derive(Clone, PartialEq, Debug)]
@@ -209,11 +209,58 @@ fn go_together(changes: &[Change], change: &Change) -> bool {
 }
 
 struct World {
+    disk: Disk,
+    options: Options,
     cache: PageCache,
+    /// What was ingested, in batches.
+    batches: Vec<Vec<(Record, Vec<Change>)>>,
     records: BTreeMap<Lsn, Record>,
     history: Vec<(Lsn, Model)>,
+    images: Images,
     /// What each content was made of when it was seen first.
     versions: RefCell<HashMap<PageVersion, Vec<Step>>>,
+}
+
+/// Images of pages that were kept: what each is made of.
+#[derive(Default)]
+struct Images(Vec<Vec<Step>>);
+
+impl Images {
+    const MARK: &[u8; 8] = b"an image";
+
+    /// A page whose content stands for what it is made of.
+    fn page(&mut self, steps: Vec<Step>) -> Page {
+        let mut page = [0; PAGE_SIZE];
+        page[..8].copy_from_slice(Self::MARK);
+        page[8..16].copy_from_slice(&(self.0.len() as u64).to_le_bytes());
+        self.0.push(steps);
+        page
+    }
+
+    fn steps(&self, page: &Page) -> Option<Vec<Step>> {
+        let number = u64::from_le_bytes(page[8..16].try_into().unwrap());
+        (&page[..8] == Self::MARK).then(|| self.0[number as usize].clone())
+    }
+
+    /// Keeps images of some of the pages that there are.
+    fn keep_some(&mut self, cache: &PageCache, model: &Model, lsn: Lsn, seed: &mut u64) {
+        let all = model.objects.iter().flat_map(|(object, pages)| (0..).zip(pages).map(|page| (*object, page)));
+        let some = all.filter(|_| random(seed).is_multiple_of(4));
+        let made: Vec<(PageKey, Page)> = some
+            .filter_map(|(object, (block, page))| Some((PageKey { object, block }, self.page(page.steps(false)?))))
+            .collect();
+        let pages: Vec<(PageKey, &Page)> = made.iter().map(|(key, page)| (*key, page)).collect();
+        cache.keep_images(lsn, &pages).unwrap();
+    }
+}
+
+fn ingest(cache: &PageCache, records: &[(Record, Vec<Change>)]) {
+    let mut batch = Batch::new(cache.info().segment_size);
+    for (record, changes) in records {
+        batch.push(record.start, record.lsn, &record.bytes, changes.iter().cloned());
+    }
+    cache.ingest_batch(&mut batch).unwrap();
+    cache.advance(records.last().unwrap().0.lsn).unwrap();
 }
 
 fn play(plan: &[(Vec<Change>, u16)], window: usize, consistent_at: usize, batch_size: usize) -> World {
@@ -222,12 +269,15 @@ fn play(plan: &[(Vec<Change>, u16)], window: usize, consistent_at: usize, batch_
     let consistent = written.get(consistent_at).map_or(info().start_lsn, |record| record.lsn);
     let disk = Disk::default();
     attach(&disk, consistent).unwrap();
-    let cache = open(&disk, window);
+    let options = Options { window_bytes: window, image_file_pages: 5, ..Options::default() };
+    let cache = open_with(&disk, options);
+    cache.use_images();
     append_rest(&cache, &wal);
     let mut model = Model::base(consistent);
     let mut history = vec![(info().start_lsn, model.clone())];
+    let (mut batches, mut images, mut seed) = (Vec::new(), Images::default(), window as u64 + consistent.0);
     for (plans, records) in plan.chunks(batch_size).zip(written.chunks(batch_size)) {
-        let mut batch = Batch::new(cache.info().segment_size);
+        let mut batch: Vec<(Record, Vec<Change>)> = Vec::new();
         for ((changes, _), record) in plans.iter().zip(records) {
             let mut allowed: Vec<Change> = Vec::new();
             for change in changes {
@@ -236,15 +286,20 @@ fn play(plan: &[(Vec<Change>, u16)], window: usize, consistent_at: usize, batch_
                     allowed.push(change.clone());
                 }
             }
-            batch.push(record.start, record.lsn, &record.bytes, allowed);
+            batch.push((record.clone(), allowed));
             history.push((record.lsn, model.clone()));
         }
-        cache.ingest_batch(&mut batch).unwrap();
-        cache.advance(records.last().unwrap().lsn).unwrap();
+        ingest(&cache, &batch);
+        batches.push(batch);
+        let last = records.last().unwrap().lsn;
+        if last >= consistent {
+            images.keep_some(&cache, &model, last, &mut seed);
+        }
     }
+    cache.wal().sync().unwrap();
     history.retain(|(lsn, _)| *lsn >= consistent);
     let records = written.into_iter().map(|record| (record.lsn, record)).collect();
-    World { cache, records, history, versions: RefCell::default() }
+    World { disk, options, cache, batches, records, history, images, versions: RefCell::default() }
 }
 
 impl World {
@@ -259,6 +314,7 @@ impl World {
                 vec![Step::Zero]
             }
             Base::Other { key, lsn } => self.steps(key, lsn, true)?,
+            Base::Page if self.images.steps(&page).is_some() => self.images.steps(&page).unwrap(),
             Base::Page => {
                 let keys = base_objects()
                     .into_iter()
@@ -366,6 +422,24 @@ impl World {
         }
     }
 
+    /// Opens the timeline again, with all that was ingested, and the images that are on disk.
+    fn open_again(&mut self) {
+        self.cache = open_with(&self.disk, self.options);
+        self.batches.iter().for_each(|batch| ingest(&self.cache, batch));
+        assert_eq!(self.cache.remove_void_images().unwrap(), 0);
+        self.cache.use_images();
+    }
+
+    /// Changes one byte in each file of images.
+    fn damage_images(&self) {
+        for path in self.disk.files().into_iter().filter(|path| path.parent().is_some_and(|p| p.ends_with("images"))) {
+            let mut bytes = self.disk.read(&path);
+            let at = bytes.len() * 3 / 7;
+            bytes[at] ^= 4;
+            self.disk.overwrite(&path, bytes);
+        }
+    }
+
     fn check(&self) {
         let mut objects: BTreeSet<Object> = base_objects().into_iter().map(|(object, _)| object).collect();
         objects.extend(self.history.iter().flat_map(|(_, model)| model.objects.keys().copied()));
@@ -391,6 +465,13 @@ proptest! {
         consistent_at in 0..100usize,
         batch_size in 1..8usize,
     ) {
-        play(&plan, window, consistent_at, batch_size).check();
+        let mut world = play(&plan, window, consistent_at, batch_size);
+        world.check();
+        world.open_again();
+        world.check();
+        world.damage_images();
+        world.check();
+        world.open_again();
+        world.check();
     }
 }

@@ -124,7 +124,11 @@ pub fn attach(disk: &Disk, consistent: Lsn) -> Result<(), page_cache::AttachErro
 }
 
 pub fn open(disk: &Disk, window_bytes: usize) -> PageCache {
-    PageCache::open_on(disk.storage(), Path::new(DIR), Options { window_bytes }).unwrap()
+    open_with(disk, Options { window_bytes, ..Options::default() })
+}
+
+pub fn open_with(disk: &Disk, options: Options) -> PageCache {
+    PageCache::open_on(disk.storage(), Path::new(DIR), options).unwrap()
 }
 
 /// A timeline with nothing but its base image.

@@ -92,7 +92,7 @@ pub fn run(args: &RedoArgs) -> Result<()> {
     let wal = Segments::open(&args.wal, backup.info)?;
     let chains = in_scratch(args.scratch.as_deref(), |dir| {
         let recorder = Recorder::default();
-        let options = Options { page_bytes: 0, ..Options::default() };
+        let options = Options { page_bytes: 0, image_percent: 0, ..Options::default() };
         let timeline = backup.attach(&Repository::open(dir, Box::new(recorder.clone()), options)?)?;
         take_up(&timeline, &wal)?;
         args.records

@@ -141,6 +141,24 @@ fn storage(out: &mut Families<'_>, timelines: &[TimelineReport]) -> fmt::Result 
         each(timelines, |numbers| Some(numbers.status.wal_bytes)),
     )?;
     out.gauge(
+        "pageserver_timeline_image",
+        bytes(),
+        "Images of pages on disk, made in the background of pages with many records.",
+        each(timelines, |numbers| Some(numbers.status.image_bytes)),
+    )?;
+    out.gauge(
+        "pageserver_timeline_images",
+        None,
+        "How many images of pages there are.",
+        each(timelines, |numbers| Some(numbers.status.images as u64)),
+    )?;
+    out.counter(
+        "pageserver_timeline_damaged_images",
+        None,
+        "Images of pages that were found to be damaged since the start: these pages are made of their records.",
+        each(timelines, |numbers| Some(numbers.status.damaged_images)),
+    )?;
+    out.gauge(
         "pageserver_timeline_index",
         bytes(),
         "Memory that the index over the WAL takes, about.",

@@ -1,0 +1,118 @@
+//! Images of pages: made in the background, read like any other page, gone with the WAL that they were made of.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use pgdata::Lsn;
+use repository::{Options, Repository};
+
+use crate::fixture::{Counters, FIRST, Home, SEGMENT, Wal, attach, check, segment_file};
+
+/// As many as may be.
+fn options() -> Options {
+    Options { image_percent: 10_000, page_bytes: 0, ..Options::default() }
+}
+
+fn open(home: &Home) -> std::sync::Arc<Repository> {
+    Repository::open(home.path(), Box::new(Counters), options()).expect("opened")
+}
+
+/// Waits until the thread has kept so many images.
+fn wait_for_images(timeline: &repository::Timeline, images: usize) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while timeline.status().images < images {
+        assert!(Instant::now() < deadline, "no images after a minute: {:?}", timeline.status());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn pages_with_many_records_get_images_and_are_what_they_were() {
+    let (home, mut wal) = (Home::new(), Wal::new());
+    let repository = open(&home);
+    let timeline = attach(&repository, "main");
+    let mut images = 0;
+    for _ in 0..10 {
+        for _ in 0..40 {
+            wal.commit();
+        }
+        wal.send(&timeline, wal.end());
+        images += 1;
+        wait_for_images(&timeline, images);
+        check(&timeline, &wal, wal.end());
+    }
+    let images = timeline.status().images;
+    drop((timeline, repository));
+    let timeline = open(&home).timeline("default", "main").expect("it is there");
+    assert_eq!(timeline.status().images, images);
+    check(&timeline, &wal, wal.end());
+}
+
+#[test]
+fn images_wait_until_a_timeline_has_caught_up() {
+    let (home, mut wal) = (Home::new(), Wal::new());
+    let repository = open(&home);
+    let timeline = attach(&repository, "main");
+    // Much at once, in several flushes.
+    wal.fill(12 << 20);
+    let mut ingest = timeline.ingest();
+    for at in (FIRST.0..wal.end().0).step_by(5 << 20).map(Lsn) {
+        let end = Lsn((at.0 + (5 << 20)).min(wal.end().0));
+        ingest.write(at, wal.slice(at, end)).expect("written");
+        ingest.flush().expect("flushed");
+    }
+    drop(ingest);
+    wait_for_images(&timeline, 1);
+    check(&timeline, &wal, wal.end());
+}
+
+#[test]
+fn without_a_thread_they_are_made_when_asked_for() {
+    let (home, mut wal) = (Home::new(), Wal::new());
+    let none = Options { image_percent: 0, ..options() };
+    let repository = Repository::open(home.path(), Box::new(Counters), none).expect("opened");
+    let timeline = attach(&repository, "main");
+    wal.fill(100_000);
+    wal.send(&timeline, wal.end());
+    assert_eq!((timeline.make_images().expect("nothing to do"), timeline.status().images), (0, 0));
+    drop((timeline, repository));
+    // What is there already counts as well.
+    let timeline = open(&home).timeline("default", "main").expect("it is there");
+    timeline.make_images().expect("made");
+    wait_for_images(&timeline, 1);
+    check(&timeline, &wal, wal.end());
+}
+
+#[test]
+fn images_go_with_the_wal_that_they_were_made_of() {
+    let (home, mut wal) = (Home::new(), Wal::new());
+    let repository = open(&home);
+    let timeline = attach(&repository, "main");
+    wal.fill(SEGMENT / 4);
+    wal.send(&timeline, wal.end());
+    wait_for_images(&timeline, 1);
+    let keep = wal.end();
+    wal.fill(SEGMENT / 4);
+    wal.send(&timeline, wal.end());
+    wait_for_images(&timeline, 2);
+    let dir = timeline.dir().to_owned();
+    drop((timeline, repository));
+    // The end of the log is gone, and the sender goes on in another way.
+    let file = segment_file(&dir, FIRST);
+    let bytes = fs::read(&file).expect("a segment");
+    fs::write(&file, &bytes[..(keep.0 - FIRST.0) as usize]).expect("written");
+    let repository = open(&home);
+    let timeline = repository.timeline("default", "main").expect("it is there");
+    assert!(timeline.lost_wal().is_some());
+    let mut other = Wal::new();
+    other.fill(SEGMENT / 4);
+    assert_eq!(other.end(), keep);
+    other.noop(3000);
+    other.fill(SEGMENT / 4);
+    other.send(&timeline, other.end());
+    check(&timeline, &other, other.end());
+    drop((timeline, repository));
+    let timeline = open(&home).timeline("default", "main").expect("it is there");
+    assert!(timeline.status().images > 0);
+    check(&timeline, &other, other.end());
+}
