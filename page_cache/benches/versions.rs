@@ -51,12 +51,11 @@ fn key(block: u32) -> PageKey {
 }
 
 fn ingest(cache: &PageCache, records: u32, block: impl Fn(u32) -> u32) {
-    let bytes = [7; LEN];
     for first in (0..records).step_by(1000) {
-        let mut batch = Batch::new(cache.info().segment_size);
+        let mut batch = Batch::new();
         for number in first..first + 1000 {
             let change = Change::Page { key: key(block(number)), effect: PageEffect::ModifyOrExtend };
-            batch.push(start(number), Lsn(start(number).0 + LEN as u64), &bytes, [change]);
+            batch.push(start(number), Lsn(start(number).0 + LEN as u64), LEN, [change]);
         }
         cache.ingest_batch(&mut batch).expect("taken up");
     }

@@ -16,12 +16,11 @@ use crate::manifest::{Manifest, ManifestError, TimelineInfo};
 use crate::page_images::Images;
 use crate::storage::{FileSystem, Storage, StorageError};
 use crate::wal_log::{WalLog, WalLogError};
-use crate::window::RecordWindow;
 
 /// How a timeline is kept in memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Bytes of records to keep in memory. Older records are read back from the WAL log.
+    /// Bytes of memory for the newest WAL. Older records are read back from disk.
     pub window_bytes: usize,
     /// How much disk images of pages may take, in percent of the WAL's bytes: see [`PageCache::pages_to_image`]. With 0 there are none.
     pub image_percent: u32,
@@ -30,7 +29,7 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// 256 MiB of records; images take as much disk as the WAL, in files of 256 MiB.
+    /// 256 MiB of WAL; images take as much disk as the WAL, in files of 256 MiB.
     fn default() -> Self {
         Options { window_bytes: 256 << 20, image_percent: 100, image_file_pages: DEFAULT_FILE_PAGES }
     }
@@ -97,7 +96,6 @@ pub struct Poison {
 
 pub(crate) struct State {
     pub index: Index,
-    pub window: RecordWindow,
     /// The LSN of the last record taken up.
     pub ingested: Lsn,
     pub poison: Option<Arc<Poison>>,
@@ -145,14 +143,13 @@ impl PageCache {
         };
         let layer = ImageLayer::open(&*storage, &dir.join(LAYERS).join(&manifest.layer.name), expected)?;
         let mark = FlushMark::open(Arc::clone(&storage), dir);
-        let wal = WalLog::open(Arc::clone(&storage), &dir.join(WAL), info)?;
+        let wal = WalLog::open(Arc::clone(&storage), &dir.join(WAL), info, options.window_bytes)?;
         let images = Images::open(storage, dir, info.system_id, &options)?;
         let watched = options.image_percent > 0;
         let mut index = Index::new(info.version, info.segment_size, manifest.consistent_lsn, watched);
         layer.index().objects().for_each(|(object, blocks)| index.add_base_object(object, blocks));
         layer.index().blobs().for_each(|name| index.add_base_blob(name));
-        let window = RecordWindow::new(info.segment_size, options.window_bytes);
-        let state = RwLock::new(State { index, window, ingested: info.start_lsn, poison: None });
+        let state = RwLock::new(State { index, ingested: info.start_lsn, poison: None });
         Ok(PageCache { manifest, layer, wal, images, mark, state, last: SeqWait::new(info.start_lsn) })
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pgdata::{Change, Lsn};
 
-use crate::batch::{Batch, BatchRecord, Piece};
+use crate::batch::{Batch, BatchRecord};
 use crate::cache::{PageCache, Poison, State};
 use crate::index::RecordPlace;
 
@@ -48,13 +48,13 @@ pub enum AdvanceError {
 }
 
 impl PageCache {
-    /// Takes up one record: [`PageCache::ingest_batch`] with a batch of one.
+    /// Takes up one record of `len` bytes: [`PageCache::ingest_batch`] with a batch of one.
     ///
     /// # Errors
     /// As [`PageCache::ingest_batch`].
-    pub fn ingest(&self, start: Lsn, lsn: Lsn, bytes: &[u8], changes: &[Change]) -> Result<(), IngestError> {
-        let mut batch = Batch::new(self.info().segment_size);
-        batch.push(start, lsn, bytes, changes.iter().cloned());
+    pub fn ingest(&self, start: Lsn, lsn: Lsn, len: usize, changes: &[Change]) -> Result<(), IngestError> {
+        let mut batch = Batch::new();
+        batch.push(start, lsn, len, changes.iter().cloned());
         self.ingest_batch(&mut batch)
     }
 
@@ -66,20 +66,17 @@ impl PageCache {
     /// [`IngestError::OutOfOrder`] and [`IngestError::NotInLog`] if the batch makes no sense: it is refused as a whole.
     /// [`IngestError::Poisoned`] if a record contradicts what was before: the timeline takes no more from there on.
     pub fn ingest_batch(&self, batch: &mut Batch) -> Result<(), IngestError> {
-        let mut spare = None;
-        let result = self.take_up(batch, &mut spare);
-        batch.clear(spare);
+        let result = self.take_up(batch);
+        batch.clear();
         result
     }
 
-    /// Takes up a batch; `spare` may become memory that the window has no use for any more.
-    fn take_up(&self, batch: &mut Batch, spare: &mut Option<Vec<u8>>) -> Result<(), IngestError> {
+    fn take_up(&self, batch: &Batch) -> Result<(), IngestError> {
         let (Some(first), Some(last)) = (batch.records.first(), batch.records.last()) else { return Ok(()) };
         let first = first.lsn;
         self.check_batch(batch)?;
         // Read back from there, if need be: what readers may see must not be cut off.
         self.wal.protect(last.lsn.min(self.wal.end()));
-        let pieces: Vec<Piece> = batch.take_pieces().collect();
         let mut state = self.write_state();
         if let Some(poison) = &state.poison {
             return Err(IngestError::Poisoned(Arc::clone(poison)));
@@ -88,11 +85,8 @@ impl PageCache {
         if first <= before {
             return Err(IngestError::OutOfOrder { lsn: first, last: before });
         }
-        let gone: Vec<_> = pieces.into_iter().flat_map(|piece| state.window.push(piece)).collect();
         let result = apply(&mut state, &batch.records, &batch.changes);
         drop(state);
-        // Without the lock: freeing memory takes its time. A reader may still hold a piece.
-        *spare = gone.into_iter().filter_map(Arc::into_inner).max_by_key(Vec::capacity);
         result.map_err(|poison| {
             tracing::error!(%poison, "a record was refused");
             IngestError::Poisoned(poison)

@@ -18,7 +18,7 @@
 //! **Writing** is the same after a start as with new WAL but for the first line; nothing of it is done by two threads at once:
 //!
 //! 1. [`WalLog::append`] keeps the WAL, and [`WalLog::sync`] makes it durable; only what `sync` answered may be acknowledged to the sender.
-//! 2. Whoever can decode makes [`Batch`]es of records that were appended, and their changes; [`PageCache::ingest_batch`] takes them up. That may
+//! 2. Whoever can decode makes [`Batch`]es: where the records are that were appended, and their changes; [`PageCache::ingest_batch`] takes them up. That may
 //!    be done while another thread appends and syncs.
 //! 3. [`PageCache::advance`] makes what is durable visible and wakes those who [wait](PageCache::wait_for) for it.
 //!
@@ -62,7 +62,7 @@
 //! cache.wal().append(cache.wal().end(), &[0; 88])?;
 //! assert_eq!(cache.wal().sync()?, end);
 //! let key = PageKey::relation(table, 0);
-//! cache.ingest(start, end, &[0; 48], &[Change::Page { key, effect: PageEffect::Modify }])?;
+//! cache.ingest(start, end, 48, &[Change::Page { key, effect: PageEffect::Modify }])?;
 //! cache.advance(end)?;
 //!
 //! // The page at the record's end is that of the backup with the record applied to it.
@@ -92,7 +92,6 @@ mod reading;
 mod status;
 mod storage;
 mod wal_log;
-mod window;
 
 pub use base_writer::{AttachError, BaseWriter};
 pub use batch::Batch;
@@ -106,8 +105,7 @@ pub use page_images::KeepImagesError;
 pub use seqwait::WaitError;
 pub use status::Status;
 pub use storage::{FileSystem, Storage, StorageError, StorageFile};
-pub use wal_log::{WalLog, WalLogError, WalReader};
-pub use window::RecordBytes;
+pub use wal_log::{RecordBytes, WalLog, WalLogError, WalReader};
 
 /// What the fuzzer calls: parsers of files, as functions of bytes.
 #[doc(hidden)]

@@ -5,8 +5,7 @@ use pgdata::{Lsn, Object, Page, PageKey};
 use crate::cache::{PageCache, ReadError, State};
 use crate::index::{PageVersion, PlanBase, RecordPlace, Trail, TrailError};
 use crate::layer::LayerError;
-use crate::wal_log::WalLogError;
-use crate::window::RecordBytes;
+use crate::wal_log::{RecordBytes, WalLogError};
 
 /// What the records of a [`Lookup`] apply to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -96,12 +95,6 @@ pub enum LookupError {
         /// What is wrong.
         source: WalLogError,
     },
-}
-
-/// A record in memory, or where it is on disk.
-enum Found {
-    Here(RecordBytes),
-    OnDisk(RecordPlace),
 }
 
 impl PageCache {
@@ -241,19 +234,8 @@ impl PageCache {
             PlanBase::Zero => Base::Zero,
             PlanBase::Image(_) | PlanBase::Kept(_) => Base::Page,
         };
-        let records = found.into_iter().map(|found| self.fetch(found));
-        let records = records.collect::<Result<_, _>>().map_err(|source| LookupError::Wal { key, lsn, source })?;
+        let records = self.wal.records(&found).map_err(|source| LookupError::Wal { key, lsn, source })?;
         Ok(Lookup { key: named, base, records })
-    }
-
-    fn fetch(&self, found: Found) -> Result<RecordBytes, WalLogError> {
-        match found {
-            Found::Here(bytes) => Ok(bytes),
-            Found::OnDisk(place) => {
-                let bytes = self.wal.read_record(place.start, place.lsn, place.len)?;
-                Ok(RecordBytes::owned(place.lsn, bytes))
-            }
-        }
     }
 }
 
@@ -265,18 +247,14 @@ fn trail_error(key: PageKey, lsn: Lsn, error: TrailError) -> LookupError {
     }
 }
 
-/// The page that the records name, what the first applies to, and the records.
-type Plan = (PageKey, PlanBase, Vec<Found>);
+/// The page that the records name, what the first applies to, and where the records are.
+type Plan = (PageKey, PlanBase, Vec<RecordPlace>);
 
 /// Everything that needs the lock.
 fn plan(state: &State, key: PageKey, lsn: Lsn) -> Result<Plan, LookupError> {
     let Trail { key: named, base, records } =
         state.index.trail(key, lsn).map_err(|error| trail_error(key, lsn, error))?;
-    let found = records.into_iter().map(|place| {
-        let here = state.window.get(place);
-        here.map_or(Found::OnDisk(place), Found::Here)
-    });
-    Ok((named, base, found.collect()))
+    Ok((named, base, records))
 }
 
 /// Whether the second is the page behind the first, in the base image or among those kept.

@@ -35,7 +35,7 @@ pub struct Status {
     pub versions: usize,
     /// About how many bytes of memory the index takes.
     pub index_bytes: usize,
-    /// Bytes of records in memory.
+    /// Bytes of memory that the newest WAL takes.
     pub window_bytes: usize,
     /// Why no more records are taken up, if so.
     pub poison: Option<String>,
@@ -48,7 +48,7 @@ impl PageCache {
     #[must_use]
     pub fn status(&self) -> Status {
         let state = self.read_state();
-        let (size, window_bytes) = (state.index.measure(), state.window.bytes());
+        let size = state.index.measure();
         let poison = state.poison.as_ref().map(ToString::to_string);
         drop(state);
         Status {
@@ -66,7 +66,7 @@ impl PageCache {
             pages: size.pages,
             versions: size.versions,
             index_bytes: size.bytes,
-            window_bytes,
+            window_bytes: self.wal.window_bytes(),
             poison,
             wal_poison: self.wal.poison().map(|error| error.to_string()),
         }

@@ -6,6 +6,7 @@
 
 mod decoder;
 mod indexer;
+mod pending;
 
 use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock, mpsc};
@@ -18,18 +19,16 @@ use crate::images::Images;
 use crate::{IngestError, LostWal};
 use decoder::Decoder;
 use indexer::Indexer;
+use pending::Pending;
 
 /// As much as this is decoded on another processor than it is appended and made durable on. For less, a thread is not worth it.
 const AT_ONCE: usize = 256 << 10;
-
-/// What is appended and then decoded at a time: little enough for a processor's own cache.
-const PIECE: usize = 256 << 10;
 
 /// Who flushes so much at once is behind.
 const CATCHING_UP: usize = 4 << 20;
 
 /// A flush comes by itself when so much is waiting for it.
-const PENDING: usize = 32 << 20;
+const MOST: usize = 32 << 20;
 
 /// How far a timeline is with the WAL that it was given. Each is the position after the last byte.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,7 +48,7 @@ pub struct Ingest {
     decoder: Decoder,
     indexer: Indexer,
     /// What was written since the last flush: the bytes before `next`.
-    pending: Vec<u8>,
+    pending: Pending,
     /// Where the next write must begin.
     next: Lsn,
     /// Why no more WAL is taken, if so. Set once.
@@ -86,7 +85,7 @@ impl Ingest {
         cache.use_images();
         images.offer();
         let next = cache.resume_lsn();
-        let pending = Vec::new();
+        let pending = Pending::default();
         let mut ingest = Ingest { cache, decoder, indexer, pending, next, fault, lost, note_failed: false, images };
         ingest.rewind()?;
         ingest.note_flushed();
@@ -104,7 +103,7 @@ impl Ingest {
             return Ok(None);
         }
         let durable = wal.durable_since();
-        let mut reader = wal.read_from(start)?;
+        let mut reader = wal.replay_from(start)?;
         let mut end = None;
         let replayed = indexer.on_another_thread(cache, |take| {
             let decoded = loop {
@@ -155,10 +154,10 @@ impl Ingest {
         if lsn != self.next {
             return Err(IngestError::Position { got: lsn, expected: self.next });
         }
-        if !self.pending.is_empty() && self.pending.len() + wal.len() > PENDING {
+        if self.pending.bytes() > 0 && self.pending.bytes() + wal.len() > MOST {
             self.flush()?;
         }
-        self.pending.extend_from_slice(wal);
+        self.pending.push(&self.cache, lsn, wal);
         self.next = Lsn(lsn.0 + wal.len() as u64);
         Ok(())
     }
@@ -215,31 +214,24 @@ impl Ingest {
 
     /// Puts what is pending into the log and into the index, and makes the log durable. Little is done one thing after the other.
     fn append_and_take_up(&mut self) -> Result<Flushed, IngestError> {
-        let pending = std::mem::take(&mut self.pending);
-        let start = Lsn(self.next.0 - pending.len() as u64);
-        if !pending.is_empty() {
+        let mut pending = std::mem::take(&mut self.pending);
+        let start = Lsn(self.next.0 - pending.bytes() as u64);
+        if pending.bytes() > 0 {
             // What was there of a record that was not whole is void. It stays until something takes its place: if it is damage and no
             // torn write, and the sender has no more of it, there is still something to look at.
             self.cache.wal().truncate_to(start)?;
         }
-        let flushed = match pending.len() {
+        let flushed = match pending.bytes() {
             0 => Flushed { appended: Ok(()), synced: self.cache.wal().sync(), taken_up: Ok(()) },
             1..AT_ONCE => self.flush_in_turn(start, &pending),
             _ => {
-                let _catching_up = (pending.len() >= CATCHING_UP).then(|| self.images.give_way());
+                let _catching_up = (pending.bytes() >= CATCHING_UP).then(|| self.images.give_way());
                 self.flush_at_once(start, &pending)
             }
         };
-        self.keep_memory_of(pending);
+        pending.clear();
+        self.pending = pending;
         Ok(flushed)
-    }
-
-    /// Keeps memory for the next writes, if it is in proportion to what was written now.
-    fn keep_memory_of(&mut self, mut pending: Vec<u8>) {
-        if pending.capacity() <= AT_ONCE || pending.len() >= pending.capacity() / 4 {
-            pending.clear();
-            self.pending = pending;
-        }
     }
 
     /// Takes no more WAL, after a panic while it was taken up: how far that came is not known. A restart finds out.
@@ -268,27 +260,29 @@ impl Ingest {
         self.fault.get().map_or(Ok(()), |fault| Err(IngestError::Stopped(Arc::clone(fault))))
     }
 
-    fn flush_in_turn(&mut self, start: Lsn, wal: &[u8]) -> Flushed {
+    fn flush_in_turn(&mut self, start: Lsn, wal: &Pending) -> Flushed {
         let (cache, decoder) = (&*self.cache, &mut self.decoder);
-        let appended = cache.wal().append(start, wal);
+        let appended = wal.parts(start).try_for_each(|(at, part)| part.append(cache, at));
         let synced = cache.wal().sync();
-        let there = cache.wal().end().bytes_since(start).min(wal.len() as u64) as usize;
+        let end = cache.wal().end();
         let taken_up = self.indexer.on_this_thread(cache, |take| {
-            let decoded = decoder.decode(start, &wal[..there], take);
+            let decoded = wal.parts(start).try_for_each(|(at, part)| {
+                let there = end.bytes_since(at).min(part.bytes().len() as u64) as usize;
+                go_on(decoder.decode(at, &part.bytes()[..there], take))
+            });
             decoder.finish(take);
-            decoded.map(drop)
+            decoded.break_value().unwrap_or(Ok(()))
         });
         Flushed { appended, synced, taken_up }
     }
 
     /// The disk and several processors work at the same time.
-    fn flush_at_once(&mut self, start: Lsn, wal: &[u8]) -> Flushed {
+    fn flush_at_once(&mut self, start: Lsn, wal: &Pending) -> Flushed {
         let (cache, decoder, indexer) = (&*self.cache, &mut self.decoder, &mut self.indexer);
-        let pieces = || (start.0..).step_by(PIECE).map(Lsn).zip(wal.chunks(PIECE));
-        let (done, pieces_done) = mpsc::channel();
+        let (done, parts_done) = mpsc::channel();
         let log = move || {
-            let appended = pieces().try_for_each(|(at, piece)| {
-                cache.wal().append(at, piece)?;
+            let appended = wal.parts(start).try_for_each(|(at, part)| {
+                part.append(cache, at)?;
                 // Nobody listens any more after a bad record; the bytes are kept all the same.
                 let _ = done.send(());
                 Ok(())
@@ -299,13 +293,12 @@ impl Ingest {
         let flushed = std::thread::scope(|scope| {
             let thread = std::thread::Builder::new().name("wal log".to_owned()).spawn_scoped(scope, log).ok()?;
             let taken_up = indexer.on_another_thread(cache, |take| {
-                let decoded =
-                    pieces().zip(pieces_done).try_for_each(|((at, piece), ())| match decoder.decode(at, piece, take) {
-                        Ok(ControlFlow::Continue(())) => ControlFlow::Continue(()),
-                        ended => ControlFlow::Break(ended),
-                    });
+                let decoded = wal
+                    .parts(start)
+                    .zip(parts_done)
+                    .try_for_each(|((at, part), ())| go_on(decoder.decode(at, part.bytes(), take)));
                 decoder.finish(take);
-                decoded.break_value().map_or(Ok(()), |ended| ended.map(drop))
+                decoded.break_value().unwrap_or(Ok(()))
             });
             let (appended, synced) = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             Some(Flushed { appended, synced, taken_up })
@@ -320,6 +313,14 @@ impl Ingest {
         self.pending.clear();
         self.next = self.resume_lsn();
         Ok(())
+    }
+}
+
+/// What decoding came to, as a reason to go on or to stop.
+fn go_on(decoded: Result<ControlFlow<()>, IngestError>) -> ControlFlow<Result<(), IngestError>> {
+    match decoded {
+        Ok(ControlFlow::Continue(())) => ControlFlow::Continue(()),
+        ended => ControlFlow::Break(ended.map(drop)),
     }
 }
 

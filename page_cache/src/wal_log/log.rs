@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use pgdata::{Lsn, Timelines};
 
+use super::window::{COPIED, Window};
 use super::{WalLogError, WalReader, timelines};
 use crate::manifest::TimelineInfo;
 use crate::storage::{Context, Storage, StorageError, StorageFile, read_exact_at, write_all_at};
@@ -34,6 +35,9 @@ pub struct WalLog {
     /// Up to here records are in use; nothing before is ever cut off.
     floor: AtomicU64,
     writer: Mutex<Writer>,
+    window: RwLock<Window>,
+    /// Memory that the window has no use for any more.
+    spare: Mutex<Option<Vec<u8>>>,
     /// By timeline and number: a segment in which a timeline begins is in two files.
     open_files: RwLock<BTreeMap<(u32, u64), Arc<dyn StorageFile>>>,
 }
@@ -48,8 +52,13 @@ pub(super) struct Writer {
 }
 
 impl WalLog {
-    /// Opens the log in `dir` and finds its end: that of the last file.
-    pub(crate) fn open(storage: Arc<dyn Storage>, dir: &Path, info: TimelineInfo) -> Result<WalLog, WalLogError> {
+    /// Opens the log in `dir` and finds its end: that of the last file. So many bytes of memory are for the newest WAL.
+    pub(crate) fn open(
+        storage: Arc<dyn Storage>,
+        dir: &Path,
+        info: TimelineInfo,
+        window_bytes: usize,
+    ) -> Result<WalLog, WalLogError> {
         let segno = info.segment_size.segment_of(info.start_lsn);
         let start = Lsn(info.start_lsn.0 - u64::from(info.segment_size.offset_of(info.start_lsn)));
         let timelines = timelines::recover(&*storage, dir, &info)?;
@@ -63,6 +72,8 @@ impl WalLog {
             flushed: AtomicU64::new(start.0),
             floor: AtomicU64::new(start.0),
             writer: Mutex::default(),
+            window: RwLock::new(Window::new(info.segment_size, window_bytes)),
+            spare: Mutex::default(),
             open_files: RwLock::default(),
         };
         let lengths = log.segment_lengths()?;
@@ -168,29 +179,91 @@ impl WalLog {
         self.lock().poison.clone()
     }
 
-    /// Appends WAL that starts at `lsn`, which must be [`WalLog::end`]. It is not durable before [`WalLog::sync`].
+    /// Appends WAL that starts at `lsn`, which must be [`WalLog::end`]. It is not durable before [`WalLog::sync`]. A copy of it is kept in memory as long as
+    /// there is room.
     ///
     /// # Errors
     /// [`WalLogError::NotAtEnd`]; [`WalLogError::Storage`] if writing failed, with a full disk for example: [`WalLog::end`] then
     /// says how much was taken (whole segments' parts of it), and what was not can be appended again;
     /// [`WalLogError::Poisoned`].
     pub fn append(&self, lsn: Lsn, bytes: &[u8]) -> Result<(), WalLogError> {
+        let (taken, appended) = self.write(lsn, bytes);
+        let (mut at, mut rest) = (lsn, &bytes[..taken]);
+        while !rest.is_empty() {
+            let (copied, behind) = rest.split_at(rest.len().min(COPIED - at.0 as usize % COPIED));
+            self.keep(at, &Arc::new(copied.to_vec()), copied.len());
+            at = Lsn(at.0 + copied.len() as u64);
+            rest = behind;
+        }
+        appended
+    }
+
+    /// As [`WalLog::append`], but the memory itself is kept, not a copy of it. All of it counts: it should be full, and of some size.
+    ///
+    /// # Errors
+    /// As [`WalLog::append`].
+    pub fn append_shared(&self, lsn: Lsn, bytes: &Arc<Vec<u8>>) -> Result<(), WalLogError> {
+        let (taken, appended) = self.write(lsn, bytes);
+        if taken > 0 {
+            self.keep(lsn, bytes, taken);
+        }
+        appended
+    }
+
+    /// Memory for `capacity` bytes of WAL, empty; if possible some that was in use for older WAL.
+    #[must_use]
+    pub fn memory(&self, capacity: usize) -> Vec<u8> {
+        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut memory =
+            spare.filter(|spare| spare.capacity() == capacity).unwrap_or_else(|| Vec::with_capacity(capacity));
+        memory.clear();
+        memory
+    }
+
+    /// Bytes of memory that the newest WAL takes.
+    pub(crate) fn window_bytes(&self) -> usize {
+        self.window().memory()
+    }
+
+    pub(super) fn window(&self) -> RwLockReadGuard<'_, Window> {
+        self.window.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps WAL in memory that is in the log.
+    pub(super) fn keep(&self, lsn: Lsn, bytes: &Arc<Vec<u8>>, len: usize) {
+        let gone = self.window.write().unwrap_or_else(PoisonError::into_inner).push(lsn, bytes, len);
+        // Without the lock: freeing memory takes its time. A reader may still hold a piece.
+        if let Some(spare) = gone.into_iter().filter_map(Arc::into_inner).max_by_key(Vec::capacity) {
+            *self.spare.lock().unwrap_or_else(PoisonError::into_inner) = Some(spare);
+        }
+    }
+
+    /// Writes into the files. Tells also how much was taken, if that is not all.
+    fn write(&self, lsn: Lsn, bytes: &[u8]) -> (usize, Result<(), WalLogError>) {
         let mut writer = self.lock();
-        writer.check()?;
+        if let Err(error) = writer.check().and_then(|()| self.check_append(lsn, bytes.len())) {
+            return (0, Err(error));
+        }
+        let result = self.write_locked(&mut writer, lsn, bytes);
+        (self.end().bytes_since(lsn) as usize, result)
+    }
+
+    fn check_append(&self, lsn: Lsn, len: usize) -> Result<(), WalLogError> {
         let end = self.end();
         if lsn != end {
             return Err(WalLogError::NotAtEnd { got: lsn, end });
         }
-        if lsn.checked_add(bytes.len() as u64).is_none() {
-            return Err(WalLogError::EndOfNumbers(lsn));
-        }
+        lsn.checked_add(len as u64).map(drop).ok_or(WalLogError::EndOfNumbers(lsn))
+    }
+
+    fn write_locked(&self, writer: &mut Writer, lsn: Lsn, bytes: &[u8]) -> Result<(), WalLogError> {
         let size = self.info.segment_size;
         let (mut at, mut rest) = (lsn, bytes);
         while !rest.is_empty() {
             let room = (size.bytes() - size.offset_of(at)) as usize;
             let (piece, behind) = rest.split_at(rest.len().min(room));
             let segno = size.segment_of(at);
-            let file = self.segment_for_append(&mut writer, segno)?;
+            let file = self.segment_for_append(writer, segno)?;
             write_all_at(&*file, piece, u64::from(size.offset_of(at))).with_context("write", || self.path(segno))?;
             at = Lsn(at.0 + piece.len() as u64);
             self.end.store(at.0, Ordering::Release);
@@ -261,6 +334,7 @@ impl WalLog {
             return Ok(());
         }
         self.end.store(lsn.0, Ordering::Release);
+        drop(self.window.write().unwrap_or_else(PoisonError::into_inner).cut(lsn));
         self.flushed.fetch_min(lsn.0, Ordering::AcqRel);
         let result = self.cut(&mut writer, lsn, end);
         writer.poison_if(result)?;
@@ -309,7 +383,16 @@ impl WalLog {
     /// [`WalLogError::OutOfRange`] if `lsn` is not between start and end.
     pub fn read_from(&self, lsn: Lsn) -> Result<WalReader<'_>, WalLogError> {
         self.check_range(lsn)?;
-        Ok(WalReader::new(self, lsn))
+        Ok(WalReader::new(self, lsn, false))
+    }
+
+    /// As [`WalLog::read_from`]; what is read is in memory afterwards, as if it had just been appended.
+    ///
+    /// # Errors
+    /// As [`WalLog::read_from`].
+    pub fn replay_from(&self, lsn: Lsn) -> Result<WalReader<'_>, WalLogError> {
+        self.check_range(lsn)?;
+        Ok(WalReader::new(self, lsn, true))
     }
 
     pub(super) fn check_range(&self, lsn: Lsn) -> Result<(), WalLogError> {

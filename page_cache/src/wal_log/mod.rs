@@ -5,6 +5,8 @@
 //! only the last file can end in bytes that are none ([`WalLog::durable_since`]), and whoever decodes the log finds the end by
 //! the records' checksums.
 //!
+//! The newest WAL is in memory too, where readers find its records ([`WalLog::records`]).
+//!
 //! When the source goes on with another timeline (a standby was promoted), so does the log ([`WalLog::begin_timeline`]), and has its
 //! history file, `wal/TTTTTTTT.history`. The segment in which a timeline begins is there under both numbers, as PostgreSQL has it: the
 //! newer file begins with a copy of the older one's bytes up to there, and is the one that is read; the older one is filled up with zeros.
@@ -13,9 +15,11 @@ mod log;
 mod reader;
 mod record;
 mod timelines;
+mod window;
 
 pub use log::WalLog;
 pub use reader::WalReader;
+pub use window::RecordBytes;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! Reading the log in order.
 
+use std::sync::Arc;
+
 use pgdata::Lsn;
 
 use super::{WalLog, WalLogError};
@@ -13,12 +15,14 @@ const CHUNK: usize = 256 << 10;
 pub struct WalReader<'a> {
     log: &'a WalLog,
     at: Lsn,
-    buffer: Vec<u8>,
+    /// Whether what is read is kept in memory.
+    keeps: bool,
+    buffer: Arc<Vec<u8>>,
 }
 
 impl<'a> WalReader<'a> {
-    pub(super) fn new(log: &'a WalLog, at: Lsn) -> Self {
-        WalReader { log, at, buffer: Vec::new() }
+    pub(super) fn new(log: &'a WalLog, at: Lsn, keeps: bool) -> Self {
+        WalReader { log, at, keeps, buffer: Arc::default() }
     }
 
     /// The next piece and where it starts; `None` at the end of the log, as it is at this moment. A piece never goes over the
@@ -34,12 +38,20 @@ impl<'a> WalReader<'a> {
         let size = self.log.info.segment_size;
         let in_segment = u64::from(size.bytes() - size.offset_of(self.at));
         let len = left.min(in_segment).min(CHUNK as u64) as usize;
-        self.buffer.resize(len, 0);
+        let mut buffer = match Arc::get_mut(&mut self.buffer) {
+            Some(buffer) if buffer.capacity() > 0 => std::mem::take(buffer),
+            _ => self.log.memory(CHUNK),
+        };
+        buffer.resize(len, 0);
         let segno = size.segment_of(self.at);
         let file = self.log.open_segment(segno)?;
         let offset = u64::from(size.offset_of(self.at));
-        read_exact_at(&*file, &mut self.buffer, offset).context("read", &self.log.path(segno))?;
+        read_exact_at(&*file, &mut buffer, offset).context("read", &self.log.path(segno))?;
+        self.buffer = Arc::new(buffer);
         let at = self.at;
+        if self.keeps {
+            self.log.keep(at, &self.buffer, len);
+        }
         self.at = Lsn(at.0 + len as u64);
         Ok(Some((at, &self.buffer)))
     }

@@ -1,15 +1,40 @@
-//! Reading one record back.
+//! Reading records, out of memory or back from disk.
 
 use pgdata::Lsn;
 use pgdata::wal::{strip_page_headers, verify_record_crc};
 
-use super::{WalLog, WalLogError};
+use super::window::{Found, put_together};
+use super::{RecordBytes, WalLog, WalLogError};
+use crate::index::RecordPlace;
 use crate::storage::{Context, read_exact_at};
 
 impl WalLog {
+    /// Records that were ingested: the newest are shared out of memory, others are read back. No lock is held over that.
+    pub(crate) fn records(&self, places: &[RecordPlace]) -> Result<Vec<RecordBytes>, WalLogError> {
+        let found: Vec<Option<Found>> = {
+            let window = self.window();
+            places.iter().map(|place| window.find(*place)).collect()
+        };
+        let records = places.iter().zip(found).map(|(place, found)| {
+            let here = match found {
+                Some(Found::Whole(record)) => Some(record),
+                Some(Found::Parts(parts)) => put_together(*place, self.info.segment_size, &parts),
+                None => None,
+            };
+            match here {
+                Some(record) => Ok(record),
+                None => {
+                    let bytes = self.read_record(place.start, place.lsn, place.len)?;
+                    Ok(RecordBytes::owned(place.lsn, bytes))
+                }
+            }
+        });
+        records.collect()
+    }
+
     /// The record of `len` bytes that goes from `start` to `lsn`, without page headers, its CRC verified. `start` and `len`
     /// were checked when the record was ingested.
-    pub(crate) fn read_record(&self, start: Lsn, lsn: Lsn, len: u32) -> Result<Vec<u8>, WalLogError> {
+    fn read_record(&self, start: Lsn, lsn: Lsn, len: u32) -> Result<Vec<u8>, WalLogError> {
         self.check_range(start)?;
         self.check_range(lsn)?;
         let size = self.info.segment_size;

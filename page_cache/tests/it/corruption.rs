@@ -95,7 +95,7 @@ fn every_byte_of_a_record_on_disk_is_protected() {
     let records: Vec<_> = [50, 9000, 0, 300].map(|payload| wal.record(payload)).into();
     append_rest(&cache, &wal);
     for record in &records {
-        cache.ingest(record.start, record.lsn, &record.bytes, std::slice::from_ref(&change)).unwrap();
+        cache.ingest(record.start, record.lsn, record.bytes.len(), std::slice::from_ref(&change)).unwrap();
     }
     cache.advance(wal.end()).unwrap();
     let file = Path::new(DIR).join("wal/000000010000000000000003");
@@ -126,7 +126,7 @@ fn both_files_of_a_record_are_named() {
     let change = Change::Page { key, effect: PageEffect::Modify };
     let record = wal.record(1 << 20);
     append_rest(&cache, &wal);
-    cache.ingest(record.start, record.lsn, &record.bytes, &[change]).unwrap();
+    cache.ingest(record.start, record.lsn, record.bytes.len(), &[change]).unwrap();
     cache.advance(wal.end()).unwrap();
     let second = Path::new(DIR).join("wal/000000010000000000000004");
     let mut bytes = disk.read(&second);

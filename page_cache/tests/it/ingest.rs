@@ -17,7 +17,7 @@ fn a_version_is_seen_only_after_advance() {
     let (_disk, cache, mut wal) = fresh(1 << 20);
     let record = wal.record(10);
     append_rest(&cache, &wal);
-    cache.ingest(record.start, record.lsn, &record.bytes, &[change(9, PageEffect::Replace)]).unwrap();
+    cache.ingest(record.start, record.lsn, record.bytes.len(), &[change(9, PageEffect::Replace)]).unwrap();
     let table = rel(1663, 1, 100, Fork::Main);
     assert_eq!(cache.size(table, info().start_lsn).unwrap(), Some(4));
     let early = cache.lookup(PageKey { object: table, block: 9 }, record.lsn, &mut [0; PAGE_SIZE]);
@@ -35,9 +35,9 @@ fn a_change_of_a_missing_page_poisons_the_timeline_but_not_its_past() {
     let (_disk, cache, mut wal) = fresh(1 << 20);
     let records = [wal.record(10), wal.record(10), wal.record(10)];
     append_rest(&cache, &wal);
-    let mut batch = Batch::new(cache.info().segment_size);
+    let mut batch = Batch::new();
     for (record, block) in records.iter().zip([0, 4, 1]) {
-        batch.push(record.start, record.lsn, &record.bytes, [change(block, PageEffect::Modify)]);
+        batch.push(record.start, record.lsn, record.bytes.len(), [change(block, PageEffect::Modify)]);
     }
     let error = cache.ingest_batch(&mut batch).unwrap_err();
     let IngestError::Poisoned(poison) = &error else { panic!("{error}") };
@@ -48,7 +48,7 @@ fn a_change_of_a_missing_page_poisons_the_timeline_but_not_its_past() {
     let key = PageKey { object: rel(1663, 1, 100, Fork::Main), block: 0 };
     assert_eq!(cache.lookup(key, records[0].lsn, &mut [0; PAGE_SIZE]).unwrap().records.len(), 1);
     assert!(cache.status().poison.unwrap().contains("1663/1/100 block 4"));
-    let again = cache.ingest(records[2].start, records[2].lsn, &records[2].bytes, &[]);
+    let again = cache.ingest(records[2].start, records[2].lsn, records[2].bytes.len(), &[]);
     assert!(matches!(again, Err(IngestError::Poisoned(_))));
 }
 
@@ -57,12 +57,12 @@ fn records_come_in_order_and_lie_in_the_log() {
     let (_disk, cache, mut wal) = fresh(1 << 20);
     let (first, second) = (wal.record(10), wal.record(10));
     let change = [change(0, PageEffect::Modify)];
-    let early = cache.ingest(first.start, first.lsn, &first.bytes, &change);
+    let early = cache.ingest(first.start, first.lsn, first.bytes.len(), &change);
     assert!(matches!(early, Err(IngestError::NotInLog { .. })));
     append_rest(&cache, &wal);
-    cache.ingest(second.start, second.lsn, &second.bytes, &change).unwrap();
+    cache.ingest(second.start, second.lsn, second.bytes.len(), &change).unwrap();
     for record in [&first, &second] {
-        let late = cache.ingest(record.start, record.lsn, &record.bytes, &change);
+        let late = cache.ingest(record.start, record.lsn, record.bytes.len(), &change);
         assert!(matches!(late, Err(IngestError::OutOfOrder { .. })));
     }
     assert!(matches!(cache.advance(Lsn(second.lsn.0 + 1)), Err(AdvanceError::Unaligned(_))));
@@ -81,8 +81,8 @@ fn nothing_is_told_of_the_time_before_the_database_is_consistent() {
     // Recovery passes over a change of a page that is not there, and makes the file.
     let missing = PageKey { object: rel(1663, 1, 555, Fork::Main), block: 3 };
     let change = Change::Page { key: missing, effect: PageEffect::Modify };
-    cache.ingest(first.start, first.lsn, &first.bytes, &[change]).unwrap();
-    cache.ingest(second.start, second.lsn, &second.bytes, &[]).unwrap();
+    cache.ingest(first.start, first.lsn, first.bytes.len(), &[change]).unwrap();
+    cache.ingest(second.start, second.lsn, second.bytes.len(), &[]).unwrap();
     cache.advance(second.lsn).unwrap();
     assert!(matches!(cache.size(missing.object, first.lsn), Err(ReadError::BeforeConsistent { .. })));
     assert_eq!(cache.size(missing.object, second.lsn).unwrap(), Some(0));
@@ -99,7 +99,7 @@ fn numbers_that_no_page_has_are_refused() {
         let record = wal.record(10);
         append_rest(&cache, &wal);
         let change = Change::Page { key, effect: PageEffect::Replace };
-        let error = cache.ingest(record.start, record.lsn, &record.bytes, &[change]).unwrap_err();
+        let error = cache.ingest(record.start, record.lsn, record.bytes.len(), &[change]).unwrap_err();
         assert!(
             matches!(&error, IngestError::Poisoned(p) if matches!(p.fault, IngestFault::BlockNumber { .. })),
             "{error}"
@@ -121,7 +121,7 @@ fn a_copy_that_depends_on_the_order_within_its_record_is_refused() {
         let (_disk, cache, mut wal) = fresh(0);
         let record = wal.record(10);
         append_rest(&cache, &wal);
-        let error = cache.ingest(record.start, record.lsn, &record.bytes, &[copy.clone(), other]).unwrap_err();
+        let error = cache.ingest(record.start, record.lsn, record.bytes.len(), &[copy.clone(), other]).unwrap_err();
         assert!(
             matches!(&error, IngestError::Poisoned(p) if matches!(p.fault, IngestFault::AmbiguousCopy { .. })),
             "{error}"
@@ -137,7 +137,7 @@ fn a_record_that_cuts_a_page_off_and_makes_it_again_is_its_only_version() {
     let object = rel(1663, 1, 100, Fork::Main);
     let extend = change(3, PageEffect::ModifyOrExtend);
     let changes = [extend.clone(), Change::Truncate { object, blocks: 1 }, extend];
-    cache.ingest(record.start, record.lsn, &record.bytes, &changes).unwrap();
+    cache.ingest(record.start, record.lsn, record.bytes.len(), &changes).unwrap();
     cache.advance(record.lsn).unwrap();
     let found = cache.lookup(PageKey { object, block: 3 }, record.lsn, &mut [0; PAGE_SIZE]).unwrap();
     assert_eq!((found.base, found.records.len()), (Base::Zero, 1));

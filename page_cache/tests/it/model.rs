@@ -255,9 +255,9 @@ impl Images {
 }
 
 fn ingest(cache: &PageCache, records: &[(Record, Vec<Change>)]) {
-    let mut batch = Batch::new(cache.info().segment_size);
+    let mut batch = Batch::new();
     for (record, changes) in records {
-        batch.push(record.start, record.lsn, &record.bytes, changes.iter().cloned());
+        batch.push(record.start, record.lsn, record.bytes.len(), changes.iter().cloned());
     }
     cache.ingest_batch(&mut batch).unwrap();
     cache.advance(records.last().unwrap().0.lsn).unwrap();

@@ -75,7 +75,7 @@ fn records_in_use_are_not_cut_off() {
     let record = wal.record(100);
     wal.record(100);
     append_rest(&cache, &wal);
-    cache.ingest(record.start, record.lsn, &record.bytes, &[]).unwrap();
+    cache.ingest(record.start, record.lsn, record.bytes.len(), &[]).unwrap();
     assert!(matches!(cache.wal().truncate_to(Lsn(record.lsn.0 - 8)), Err(WalLogError::CannotTruncate { .. })));
     assert!(matches!(cache.wal().truncate_to(Lsn(wal.end().0 + 8)), Err(WalLogError::CannotTruncate { .. })));
     cache.wal().truncate_to(record.lsn).unwrap();
@@ -149,7 +149,7 @@ fn records_that_cross_segments_are_read_back() {
     let key = pgdata::PageKey { object: crate::wal::clog(0), block: 0 };
     let change = pgdata::Change::Page { key, effect: pgdata::PageEffect::Modify };
     for record in &records {
-        cache.ingest(record.start, record.lsn, &record.bytes, std::slice::from_ref(&change)).unwrap();
+        cache.ingest(record.start, record.lsn, record.bytes.len(), std::slice::from_ref(&change)).unwrap();
         cache.advance(record.lsn).unwrap();
     }
     let found = cache.lookup(key, wal.end(), &mut [0; 8192]).unwrap();

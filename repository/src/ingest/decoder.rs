@@ -27,11 +27,6 @@ pub(super) struct Decoder {
 /// Takes a batch with the LSN of its last record, and leaves an empty one. It breaks off if no more can be taken.
 pub(super) type Take<'a> = dyn FnMut(&mut Batch, Lsn) -> ControlFlow<()> + 'a;
 
-/// An empty batch of the usual size.
-pub(super) fn empty_batch(info: &TimelineInfo) -> Batch {
-    Batch::with_capacity(info.segment_size, BATCH_BYTES)
-}
-
 impl Decoder {
     /// For a timeline's WAL from its beginning; `initial` is the state there.
     pub fn new(cache: &PageCache, initial: ClusterState) -> Result<Decoder, IngestError> {
@@ -42,7 +37,7 @@ impl Decoder {
             stream,
             interpreter: Interpreter::new(info.version, initial),
             last_start: None,
-            batch: empty_batch(&info),
+            batch: Batch::new(),
             batch_end: info.start_lsn,
         };
         decoder.begin_again(info.start_lsn, cache.wal().timelines())?;
@@ -74,7 +69,7 @@ impl Decoder {
             }
             let (batch, interpreter) = (&mut self.batch, &mut self.interpreter);
             Record::with(self.info.version, raw.lsn, raw.bytes, |record| {
-                batch.push_with(raw.start, raw.lsn, raw.bytes, |changes| interpreter.changes(record, changes))
+                batch.push_with(raw.start, raw.lsn, raw.bytes.len(), |changes| interpreter.changes(record, changes))
             })??;
             self.batch_end = raw.lsn;
             self.last_start = Some(raw.start);

@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use page_cache::{Batch, PageCache};
 use pgdata::Lsn;
 
-use super::decoder::{Take, empty_batch};
+use super::decoder::Take;
 use crate::IngestError;
 
 /// How many full batches may wait for the thread.
@@ -81,7 +81,7 @@ impl Indexer {
             };
             let thread = std::thread::Builder::new().name("index".to_owned()).spawn_scoped(scope, index).ok()?;
             let mut take = |batch: &mut Batch, end| {
-                let next = empties.try_recv().unwrap_or_else(|_| empty_batch(cache.info()));
+                let next = empties.try_recv().unwrap_or_default();
                 let sent = full.send((std::mem::replace(batch, next), end));
                 if sent.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             };
