@@ -1,13 +1,14 @@
-//! Appending, making durable, cutting off.
+//! Opening, finding files, cutting off.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use pgdata::{Lsn, Timelines};
 
-use super::window::{COPIED, Window};
+use super::sync::Writer;
+use super::window::Window;
 use super::{WalLogError, WalReader, timelines};
 use crate::manifest::TimelineInfo;
 use crate::storage::{Context, Storage, StorageError, StorageFile, read_exact_at, write_all_at};
@@ -30,25 +31,18 @@ pub struct WalLog {
     timelines: RwLock<Timelines>,
     start: Lsn,
     /// The three positions are written by the holder of `writer` only, except the floor.
-    end: AtomicU64,
-    flushed: AtomicU64,
+    pub(super) end: AtomicU64,
+    pub(super) flushed: AtomicU64,
     /// Up to here records are in use; nothing before is ever cut off.
     floor: AtomicU64,
-    writer: Mutex<Writer>,
-    window: RwLock<Window>,
+    /// Held by who makes WAL durable or cuts it off, and taken before `writer`.
+    pub(super) syncing: Mutex<()>,
+    pub(super) writer: Mutex<Writer>,
+    pub(super) window: RwLock<Window>,
     /// Memory that the window has no use for any more.
-    spare: Mutex<Option<Vec<u8>>>,
+    pub(super) spare: Mutex<Option<Vec<u8>>>,
     /// By timeline and number: a segment in which a timeline begins is in two files.
     open_files: RwLock<BTreeMap<(u32, u64), Arc<dyn StorageFile>>>,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Writer {
-    /// The last segment's file, once it is there.
-    pub(super) file: Option<(u64, Arc<dyn StorageFile>)>,
-    /// A file was made and its name is not durable yet.
-    dir_dirty: bool,
-    poison: Option<Arc<StorageError>>,
 }
 
 impl WalLog {
@@ -71,6 +65,7 @@ impl WalLog {
             end: AtomicU64::new(start.0),
             flushed: AtomicU64::new(start.0),
             floor: AtomicU64::new(start.0),
+            syncing: Mutex::default(),
             writer: Mutex::default(),
             window: RwLock::new(Window::new(info.segment_size, window_bytes)),
             spare: Mutex::default(),
@@ -116,10 +111,6 @@ impl WalLog {
         Ok(lengths)
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Writer> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(super) fn path(&self, segno: u64) -> PathBuf {
         self.dir.join(self.file_name(segno))
     }
@@ -130,7 +121,7 @@ impl WalLog {
         self.info.segment_size.file_name(self.timeline_of(segno), segno)
     }
 
-    fn timeline_of(&self, segno: u64) -> u32 {
+    pub(super) fn timeline_of(&self, segno: u64) -> u32 {
         let timelines = self.timelines.read().unwrap_or_else(PoisonError::into_inner);
         timelines.of_segment(self.info.segment_size, segno)
     }
@@ -173,53 +164,6 @@ impl WalLog {
         }
     }
 
-    /// Whether, and why, the log takes no more WAL.
-    #[must_use]
-    pub fn poison(&self) -> Option<Arc<StorageError>> {
-        self.lock().poison.clone()
-    }
-
-    /// Appends WAL that starts at `lsn`, which must be [`WalLog::end`]. It is not durable before [`WalLog::sync`]. A copy of it is kept in memory as long as
-    /// there is room.
-    ///
-    /// # Errors
-    /// [`WalLogError::NotAtEnd`]; [`WalLogError::Storage`] if writing failed, with a full disk for example: [`WalLog::end`] then
-    /// says how much was taken (whole segments' parts of it), and what was not can be appended again;
-    /// [`WalLogError::Poisoned`].
-    pub fn append(&self, lsn: Lsn, bytes: &[u8]) -> Result<(), WalLogError> {
-        let (taken, appended) = self.write(lsn, bytes);
-        let (mut at, mut rest) = (lsn, &bytes[..taken]);
-        while !rest.is_empty() {
-            let (copied, behind) = rest.split_at(rest.len().min(COPIED - at.0 as usize % COPIED));
-            self.keep(at, &Arc::new(copied.to_vec()), copied.len());
-            at = Lsn(at.0 + copied.len() as u64);
-            rest = behind;
-        }
-        appended
-    }
-
-    /// As [`WalLog::append`], but the memory itself is kept, not a copy of it. All of it counts: it should be full, and of some size.
-    ///
-    /// # Errors
-    /// As [`WalLog::append`].
-    pub fn append_shared(&self, lsn: Lsn, bytes: &Arc<Vec<u8>>) -> Result<(), WalLogError> {
-        let (taken, appended) = self.write(lsn, bytes);
-        if taken > 0 {
-            self.keep(lsn, bytes, taken);
-        }
-        appended
-    }
-
-    /// Memory for `capacity` bytes of WAL, empty; if possible some that was in use for older WAL.
-    #[must_use]
-    pub fn memory(&self, capacity: usize) -> Vec<u8> {
-        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let mut memory =
-            spare.filter(|spare| spare.capacity() == capacity).unwrap_or_else(|| Vec::with_capacity(capacity));
-        memory.clear();
-        memory
-    }
-
     /// Bytes of memory that the newest WAL takes.
     pub(crate) fn window_bytes(&self) -> usize {
         self.window().memory()
@@ -229,94 +173,6 @@ impl WalLog {
         self.window.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps WAL in memory that is in the log.
-    pub(super) fn keep(&self, lsn: Lsn, bytes: &Arc<Vec<u8>>, len: usize) {
-        let gone = self.window.write().unwrap_or_else(PoisonError::into_inner).push(lsn, bytes, len);
-        // Without the lock: freeing memory takes its time. A reader may still hold a piece.
-        if let Some(spare) = gone.into_iter().filter_map(Arc::into_inner).max_by_key(Vec::capacity) {
-            *self.spare.lock().unwrap_or_else(PoisonError::into_inner) = Some(spare);
-        }
-    }
-
-    /// Writes into the files. Tells also how much was taken, if that is not all.
-    fn write(&self, lsn: Lsn, bytes: &[u8]) -> (usize, Result<(), WalLogError>) {
-        let mut writer = self.lock();
-        if let Err(error) = writer.check().and_then(|()| self.check_append(lsn, bytes.len())) {
-            return (0, Err(error));
-        }
-        let result = self.write_locked(&mut writer, lsn, bytes);
-        (self.end().bytes_since(lsn) as usize, result)
-    }
-
-    fn check_append(&self, lsn: Lsn, len: usize) -> Result<(), WalLogError> {
-        let end = self.end();
-        if lsn != end {
-            return Err(WalLogError::NotAtEnd { got: lsn, end });
-        }
-        lsn.checked_add(len as u64).map(drop).ok_or(WalLogError::EndOfNumbers(lsn))
-    }
-
-    fn write_locked(&self, writer: &mut Writer, lsn: Lsn, bytes: &[u8]) -> Result<(), WalLogError> {
-        let size = self.info.segment_size;
-        let (mut at, mut rest) = (lsn, bytes);
-        while !rest.is_empty() {
-            let room = (size.bytes() - size.offset_of(at)) as usize;
-            let (piece, behind) = rest.split_at(rest.len().min(room));
-            let segno = size.segment_of(at);
-            let file = self.segment_for_append(writer, segno)?;
-            write_all_at(&*file, piece, u64::from(size.offset_of(at))).with_context("write", || self.path(segno))?;
-            at = Lsn(at.0 + piece.len() as u64);
-            self.end.store(at.0, Ordering::Release);
-            rest = behind;
-        }
-        Ok(())
-    }
-
-    /// The file to append to. When a segment begins, the one before it is made durable first: that is what lets
-    /// [`WalLog::open`] tell damage from the end.
-    fn segment_for_append(&self, writer: &mut Writer, segno: u64) -> Result<Arc<dyn StorageFile>, WalLogError> {
-        match &writer.file {
-            Some((current, file)) if *current == segno => return Ok(Arc::clone(file)),
-            Some(_) => self.sync_locked(writer)?,
-            None => {}
-        }
-        let path = self.path(segno);
-        let file = self.storage.create(&path).context("create", &path)?;
-        self.files().insert((self.timeline_of(segno), segno), Arc::clone(&file));
-        writer.file = Some((segno, Arc::clone(&file)));
-        writer.dir_dirty = true;
-        Ok(file)
-    }
-
-    /// Makes everything appended so far durable, and tells up to where that is: only this may be acknowledged to the sender.
-    ///
-    /// # Errors
-    /// [`WalLogError::Poisoned`] if it fails, and ever after: what the kernel dropped once, it does not write later.
-    pub fn sync(&self) -> Result<Lsn, WalLogError> {
-        let mut writer = self.lock();
-        self.sync_locked(&mut writer)?;
-        Ok(self.flushed())
-    }
-
-    pub(super) fn sync_locked(&self, writer: &mut Writer) -> Result<(), WalLogError> {
-        writer.check()?;
-        let end = self.end();
-        if self.flushed() == end && !writer.dir_dirty {
-            return Ok(());
-        }
-        if let Some((segno, file)) = &writer.file {
-            let result = file.sync().context("sync", &self.path(*segno));
-            let result = result.and_then(|()| match writer.dir_dirty {
-                true => self.storage.sync_dir(&self.dir).context("sync", &self.dir),
-                false => Ok(()),
-            });
-            writer.poison_if(result)?;
-            writer.dir_dirty = false;
-        }
-        self.flushed.store(end.0, Ordering::Release);
-        Ok(())
-    }
-
     /// Cuts the log off at `lsn`, so that other bytes can be appended there: after a reconnection the sender starts again
     /// behind the last whole record, and what it sent of the next one before is void. The cut is durable when this returns.
     ///
@@ -324,6 +180,9 @@ impl WalLog {
     /// [`WalLogError::CannotTruncate`] if `lsn` is after the end, or before the end of a record that was ingested;
     /// [`WalLogError::Poisoned`]. A storage error poisons the log, for the file's content is unknown then.
     pub fn truncate_to(&self, lsn: Lsn) -> Result<(), WalLogError> {
+        let syncing = self.syncing();
+        // Afterwards all files have the names under which they are looked for.
+        self.settle(&syncing)?;
         let mut writer = self.lock();
         writer.check()?;
         let (end, floor) = (self.end(), Lsn(self.floor.load(Ordering::Acquire)));
@@ -366,6 +225,9 @@ impl WalLog {
         if size.offset_of(lsn) != 0 {
             file.set_len(u64::from(size.offset_of(lsn))).context("shorten", &path)?;
             file.sync().context("sync", &path)?;
+            if std::mem::take(&mut writer.dir_dirty) {
+                self.storage.sync_dir(&self.dir).context("sync", &self.dir)?;
+            }
             self.flushed.store(lsn.0, Ordering::Release);
         }
         writer.file = Some((last, file));
@@ -400,7 +262,7 @@ impl WalLog {
         if lsn < start || lsn > end { Err(WalLogError::OutOfRange { lsn, start, end }) } else { Ok(()) }
     }
 
-    fn files(&self) -> RwLockWriteGuard<'_, BTreeMap<(u32, u64), Arc<dyn StorageFile>>> {
+    pub(super) fn files(&self) -> RwLockWriteGuard<'_, BTreeMap<(u32, u64), Arc<dyn StorageFile>>> {
         self.open_files.write().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -435,19 +297,4 @@ fn write_again(file: &dyn StorageFile, length: u64, path: &Path) -> Result<(), S
         offset += piece.len() as u64;
     }
     file.sync().context("sync", path)
-}
-
-impl Writer {
-    pub(super) fn check(&self) -> Result<(), WalLogError> {
-        self.poison.as_ref().map_or(Ok(()), |poison| Err(WalLogError::Poisoned(Arc::clone(poison))))
-    }
-
-    pub(super) fn poison_if<T>(&mut self, result: Result<T, StorageError>) -> Result<T, WalLogError> {
-        result.map_err(|error| {
-            let error = Arc::new(error);
-            tracing::error!(%error, "the WAL log takes no more WAL");
-            self.poison = Some(Arc::clone(&error));
-            WalLogError::Poisoned(error)
-        })
-    }
 }

@@ -5,15 +5,20 @@
 //! only the last file can end in bytes that are none ([`WalLog::durable_since`]), and whoever decodes the log finds the end by
 //! the records' checksums.
 //!
+//! One segment can be appended to while the one before it is made durable. Until that is done it is `wal/….tmp`: such a file does not count, and goes
+//! when the log is opened. Nothing of it was acknowledged, for what is before it was not.
+//!
 //! The newest WAL is in memory too, where readers find its records ([`WalLog::records`]).
 //!
 //! When the source goes on with another timeline (a standby was promoted), so does the log ([`WalLog::begin_timeline`]), and has its
 //! history file, `wal/TTTTTTTT.history`. The segment in which a timeline begins is there under both numbers, as PostgreSQL has it: the
 //! newer file begins with a copy of the older one's bytes up to there, and is the one that is read; the older one is filled up with zeros.
 
+mod append;
 mod log;
 mod reader;
 mod record;
+mod sync;
 mod timelines;
 mod window;
 

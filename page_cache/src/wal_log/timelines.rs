@@ -145,7 +145,8 @@ fn put_in_place(
     storage.sync_dir(dir).context("sync", dir)
 }
 
-fn unfinished(path: &Path) -> std::path::PathBuf {
+/// What a file is called until it counts.
+pub(super) fn unfinished(path: &Path) -> std::path::PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(UNFINISHED);
     name.into()
@@ -160,10 +161,11 @@ impl WalLog {
     /// so that it can be tried again, with a full disk for example; [`WalLogError::Poisoned`].
     pub fn begin_timeline(&self, timeline: u32, file: &[u8]) -> Result<(), WalLogError> {
         let next = Timelines::parse(timeline, file)?;
+        let syncing = self.syncing();
+        self.check_next(&next)?;
+        self.sync_holding(&syncing, self.end())?;
         let mut writer = self.lock();
         writer.check()?;
-        self.check_next(&next)?;
-        self.sync_locked(&mut writer)?;
         let (storage, size) = (&*self.storage, self.info.segment_size);
         copy_begin(storage, &self.dir, size, &next)?;
         let path = self.dir.join(Timelines::file_name(timeline));

@@ -126,6 +126,7 @@ fn both_files_of_a_record_are_named() {
     let change = Change::Page { key, effect: PageEffect::Modify };
     let record = wal.record(1 << 20);
     append_rest(&cache, &wal);
+    cache.wal().sync().unwrap();
     cache.ingest(record.start, record.lsn, record.bytes.len(), &[change]).unwrap();
     cache.advance(wal.end()).unwrap();
     let second = Path::new(DIR).join("wal/000000010000000000000004");

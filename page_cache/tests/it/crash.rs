@@ -150,3 +150,37 @@ fn a_crash_while_the_log_is_opened_loses_nothing() {
     }
     assert!(crashes > 8, "{crashes}");
 }
+
+/// One thread appends, another makes durable what is there, as when WAL comes at full speed.
+#[test]
+fn what_one_thread_makes_durable_while_another_appends_survives() {
+    let bytes: Vec<u8> = (0..5 << 20).map(|i| (i / 3 + i / 70_000) as u8).collect();
+    for step in (1..120).step_by(3) {
+        let disk = Disk::default();
+        attach(&disk, info().start_lsn).unwrap();
+        let cache = open(&disk, 0);
+        disk.fault_at(disk.steps() + step, Fault::Crash);
+        let appends = || {
+            bytes.chunks(100_000).try_for_each(|piece| {
+                std::thread::yield_now();
+                cache.wal().append(cache.wal().end(), piece)
+            })
+        };
+        let safe = std::thread::scope(|scope| {
+            let appending = scope.spawn(appends);
+            let mut safe = START;
+            loop {
+                let ended = appending.is_finished();
+                let Ok(durable) = cache.wal().sync_to(Lsn(cache.wal().end().0 >> 20 << 20)) else { break };
+                safe = safe.max(durable);
+                if ended {
+                    break;
+                }
+            }
+            let _ = appending.join().unwrap();
+            safe.bytes_since(START) as usize
+        });
+        let found = log_bytes(&open(&disk.after_crash(step as u64), 0));
+        assert!(found.len() >= safe && found[..safe] == bytes[..safe], "step {step}: {} of {safe}", found.len());
+    }
+}

@@ -176,7 +176,9 @@ fn a_record_that_makes_the_page_anew_leaves_nothing_to_gain() {
         let record = lab.wal.record(10);
         append_rest(&lab.cache, &lab.wal);
         let effect = if turn == 20 { PageEffect::Replace } else { PageEffect::Modify };
-        lab.cache.ingest(record.start, record.lsn, record.bytes.len(), &[Change::Page { key: key(2), effect }]).unwrap();
+        lab.cache
+            .ingest(record.start, record.lsn, record.bytes.len(), &[Change::Page { key: key(2), effect }])
+            .unwrap();
         lab.cache.advance(record.lsn).unwrap();
     }
     assert!(lab.cache.pages_to_image().is_empty());

@@ -132,6 +132,7 @@ fn a_full_disk_loses_nothing_and_can_be_tried_again() {
 fn a_missing_segment_is_noticed() {
     let (disk, cache, _) = fresh(0);
     cache.wal().append(cache.wal().end(), &vec![1; 3 << 20]).unwrap();
+    cache.wal().sync().unwrap();
     drop(cache);
     let path = "/data/timeline/wal/000000010000000000000004";
     disk.overwrite(path.as_ref(), vec![0; 1000]);
@@ -159,4 +160,45 @@ fn records_that_cross_segments_are_read_back() {
     }
     assert_eq!(info().segment_size.segment_of(wal.end()), 5);
     assert_eq!(cache.status().window_bytes, 0);
+}
+
+fn names(disk: &crate::disk::Disk) -> Vec<String> {
+    let mut names = disk.storage().list("/data/timeline/wal".as_ref()).unwrap();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_segment_gets_its_name_when_the_one_before_it_is_durable() {
+    let (disk, cache, _) = fresh(0);
+    let bytes = bytes_of((2 << 20) + 100, 1);
+    let (third, fourth) = ("000000010000000000000003".to_owned(), "000000010000000000000004".to_owned());
+    cache.wal().append(cache.wal().end(), &bytes[..(1 << 20) + 100]).unwrap();
+    assert_eq!(names(&disk), [third.clone(), fourth.clone() + ".tmp"]);
+    // What is there can be read, whatever the file is called.
+    assert!(read_all(&cache, Lsn(3 << 20)) == bytes[..(1 << 20) + 100]);
+    assert_eq!(cache.wal().sync_to(Lsn(4 << 20)).unwrap(), Lsn(4 << 20));
+    // Who starts now finds what is durable, and nothing of the rest.
+    let after = disk.after_crash(3);
+    assert!(open(&after, 0).wal().end() >= Lsn(4 << 20) && !names(&after).contains(&(fourth.clone() + ".tmp")));
+    // Another one ahead: now the first must be durable, and has its name.
+    cache.wal().append(cache.wal().end(), &bytes[(1 << 20) + 100..]).unwrap();
+    assert_eq!(names(&disk), [third.clone(), fourth.clone(), "000000010000000000000005.tmp".to_owned()]);
+    assert_eq!(cache.wal().sync().unwrap(), cache.wal().end());
+    assert_eq!(names(&disk), [third, fourth, "000000010000000000000005".to_owned()]);
+    assert!(read_all(&open(&disk.after_crash(4), 0), Lsn(3 << 20)) == bytes);
+}
+
+#[test]
+fn a_segment_that_does_not_get_its_name_can_get_it_later() {
+    let (disk, cache, _) = fresh(0);
+    let bytes = bytes_of((2 << 20) + 100, 1);
+    cache.wal().append(cache.wal().end(), &bytes[..(1 << 20) + 100]).unwrap();
+    // The file, the directory, the name.
+    disk.fault_at(disk.steps() + 3, Fault::Fail);
+    assert!(matches!(cache.wal().sync(), Err(WalLogError::Storage(_))));
+    assert_eq!(cache.wal().flushed(), Lsn(4 << 20));
+    cache.wal().append(cache.wal().end(), &bytes[(1 << 20) + 100..]).unwrap();
+    cache.wal().sync().unwrap();
+    assert!(read_all(&open(&disk.after_crash(5), 0), Lsn(3 << 20)) == bytes);
 }
