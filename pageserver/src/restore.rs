@@ -45,7 +45,13 @@ fn backup(client: &mut Client, args: &BasebackupArgs) -> Result<()> {
         (Some(dir), _) => {
             let dir = dir.display();
             let what = if args.kind.standby { "a standby" } else { "the cluster" };
-            print(&format!("{dir} is {what} as of {lsn}. Start it with: pg_ctl -D {dir} start -o '-p PORT'\n"))
+            print(&format!("{dir} is {what} as of {lsn}. Start it with: pg_ctl -D {dir} start -o '-p PORT'\n"))?;
+            match (args.kind.standby, &args.kind.primary_conninfo) {
+                (true, None) => print(
+                    "It follows the server that its own setting primary_conninfo names, if there is one; --primary-conninfo would set it.\n",
+                ),
+                _ => Ok(()),
+            }
         }
         (None, Some(file)) if !is_stdout(file) => print(&format!("{} is the cluster as of {lsn}\n", file.display())),
         _ => Ok(()),
