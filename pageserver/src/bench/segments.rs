@@ -1,8 +1,9 @@
 //! A directory of WAL segments, read as fast as it goes.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
 
 use anyhow::{Context, Result};
 use pgdata::Lsn;
@@ -82,6 +83,32 @@ impl Segments {
             Ok(())
         })?;
         Ok(crc)
+    }
+
+    /// The least that keeping WAL takes: the files again, in `dir`, each made durable while the next one is written.
+    pub fn write(&self, dir: &Path) -> Result<()> {
+        let size = self.info.segment_size;
+        let (full, fulls) = mpsc::sync_channel::<File>(0);
+        std::thread::scope(|scope| {
+            let syncing = scope.spawn(move || fulls.iter().try_for_each(|file| file.sync_data()));
+            let mut current: Option<(u64, File)> = None;
+            let written = self.each_piece(|at, piece| {
+                let segno = size.segment_of(at);
+                if current.as_ref().is_none_or(|(last, _)| *last != segno) {
+                    let file = File::create_new(dir.join(size.file_name(self.info.pg_timeline, segno)))?;
+                    if let Some((_, file)) = current.replace((segno, file)) {
+                        // If it was not taken, its thread says why.
+                        let _ = full.send(file);
+                    }
+                }
+                let (_, file) = current.as_mut().expect("one was made");
+                Ok(file.write_all(piece)?)
+            });
+            let _ = current.map(|(_, file)| full.send(file));
+            drop(full);
+            let synced = syncing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            written.and(synced.map_err(Into::into)).with_context(|| format!("cannot write in {}", dir.display()))
+        })
     }
 
     /// Reads all records and checks the CRC of each; tells where the last one ends.

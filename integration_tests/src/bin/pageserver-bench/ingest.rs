@@ -47,6 +47,7 @@ pub fn measure(stage: &Stage, rounds: usize, interrupt: &Interrupt) -> Result<()
             ("stock replay", &Turns::wall(&turns.stock)),
             ("stock replay, favoured", &Turns::wall(&turns.favoured)),
             ("pg_waldump --quiet", &turns.waldump),
+            ("read + write + fsync", &turns.kept),
             ("read + check records", &turns.records),
             ("read + CRC of all bytes", &turns.floor),
         ],
@@ -72,6 +73,7 @@ struct Turns {
     ours_processor: Vec<f64>,
     floor: Vec<f64>,
     records: Vec<f64>,
+    kept: Vec<f64>,
     stock: Vec<Speed>,
     favoured: Vec<Speed>,
     waldump: Vec<f64>,
@@ -97,6 +99,7 @@ impl Turns {
         self.floor.push(figure(0, "floor")?);
         self.ours_processor.push(figure(1, "ours")?);
         self.records.push(figure(2, "floor")?);
+        self.kept.push(figure(4, "floor")?);
         Ok(())
     }
 }
