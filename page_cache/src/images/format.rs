@@ -31,20 +31,21 @@ pub(super) fn offset(slot: u32) -> u64 {
     HEADER as u64 + u64::from(slot) * ENTRY as u64
 }
 
-pub(super) fn header(system_id: u64, number: u32) -> [u8; HEADER] {
+pub(super) fn header(system_id: u64, number: u32, salt: u64) -> [u8; HEADER] {
     let mut out = [0; HEADER];
     out[..8].copy_from_slice(MAGIC);
     out[8..12].copy_from_slice(&FORMAT.to_le_bytes());
     out[12..16].copy_from_slice(&(PAGE_SIZE as u32).to_le_bytes());
     out[16..24].copy_from_slice(&system_id.to_le_bytes());
     out[24..28].copy_from_slice(&number.to_le_bytes());
+    out[28..36].copy_from_slice(&salt.to_le_bytes());
     let crc = crc32c::crc32c(&out[..60]);
     out[60..].copy_from_slice(&crc.to_le_bytes());
     out
 }
 
-/// Whether a file begins as that of this number and cluster does.
-pub(super) fn check_header(bytes: &[u8; HEADER], system_id: u64, number: u32) -> Result<(), LayerFormatError> {
+/// The salt of a file that begins as that of this number and cluster does.
+pub(super) fn parse_header(bytes: &[u8; HEADER], system_id: u64, number: u32) -> Result<u64, LayerFormatError> {
     if &bytes[..8] != MAGIC {
         return Err(LayerFormatError::Magic("header"));
     }
@@ -54,10 +55,11 @@ pub(super) fn check_header(bytes: &[u8; HEADER], system_id: u64, number: u32) ->
         (FORMAT, size) => return Err(LayerFormatError::PageSize(size)),
         (format, _) => return Err(LayerFormatError::Format(format)),
     }
-    if bytes != &header(system_id, number) {
+    let salt = u64::from(u32_at(bytes, 28)) | u64::from(u32_at(bytes, 32)) << 32;
+    if bytes != &header(system_id, number, salt) {
         return Err(LayerFormatError::Value("it is of another cluster, or another file's".to_owned()));
     }
-    Ok(())
+    Ok(salt)
 }
 
 /// What an image is of.
@@ -83,23 +85,23 @@ impl ImageName {
     }
 }
 
-/// Adds an entry to `out`.
-pub(super) fn put_entry(out: &mut Vec<u8>, name: ImageName, page: &Page) {
+/// Adds an entry of the file with this salt to `out`.
+pub(super) fn put_entry(out: &mut Vec<u8>, salt: u64, name: ImageName, page: &Page) {
     let name = name.to_bytes();
     out.extend_from_slice(&name);
-    out.extend_from_slice(&entry_crc(&name, page).to_le_bytes());
+    out.extend_from_slice(&entry_crc(salt, &name, page).to_le_bytes());
     out.extend_from_slice(page);
 }
 
-fn entry_crc(name: &[u8], page: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(name), page)
+fn entry_crc(salt: u64, name: &[u8], page: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c_append(crc32c::crc32c(&salt.to_le_bytes()), name), page)
 }
 
-/// The page of an entry, if nothing of it was changed; what it is of.
-pub(super) fn parse_entry(entry: &[u8; ENTRY]) -> Result<(ImageName, &Page), LayerFormatError> {
+/// The page of an entry, if it was written to this file and nothing of it was changed; what it is of.
+pub(super) fn parse_entry(salt: u64, entry: &[u8; ENTRY]) -> Result<(ImageName, &Page), LayerFormatError> {
     let (before, page) = entry.split_first_chunk::<BEFORE>().expect("it is longer");
     let name = before.first_chunk::<NAME>().expect("it is longer");
-    let (got, expected) = (entry_crc(name, page), u32_at(before, NAME));
+    let (got, expected) = (entry_crc(salt, name, page), u32_at(before, NAME));
     if got != expected {
         return Err(LayerFormatError::Crc { what: "image", got, expected });
     }
@@ -157,12 +159,13 @@ mod tests {
     fn every_bit_of_an_entry_is_protected() {
         for name in names() {
             let (mut entry, page) = (Vec::new(), [0x5A; PAGE_SIZE]);
-            put_entry(&mut entry, name, &page);
+            put_entry(&mut entry, 7, name, &page);
             let mut entry: [u8; ENTRY] = entry.try_into().unwrap();
-            assert_eq!(parse_entry(&entry).unwrap(), (name, &page));
+            assert_eq!(parse_entry(7, &entry).unwrap(), (name, &page));
+            assert!(parse_entry(8, &entry).is_err(), "another file's");
             for at in (0..64).chain((64..ENTRY).step_by(101)) {
                 entry[at] ^= 1 << (at % 8);
-                assert!(parse_entry(&entry).is_err(), "byte {at}");
+                assert!(parse_entry(7, &entry).is_err(), "byte {at}");
                 entry[at] ^= 1 << (at % 8);
             }
         }
@@ -170,12 +173,13 @@ mod tests {
 
     #[test]
     fn every_bit_of_a_header_is_protected() {
-        let mut bytes = header(77, 3);
-        check_header(&bytes, 77, 3).unwrap();
-        assert!(check_header(&bytes, 78, 3).is_err() && check_header(&bytes, 77, 2).is_err());
+        let salt = 0x0123_4567_89AB_CDEF;
+        let mut bytes = header(77, 3, salt);
+        assert_eq!(parse_header(&bytes, 77, 3).unwrap(), salt);
+        assert!(parse_header(&bytes, 78, 3).is_err() && parse_header(&bytes, 77, 2).is_err());
         for at in 0..HEADER {
             bytes[at] ^= 1 << (at % 8);
-            assert!(check_header(&bytes, 77, 3).is_err(), "byte {at}");
+            assert!(parse_header(&bytes, 77, 3).is_err(), "byte {at}");
             bytes[at] ^= 1 << (at % 8);
         }
     }

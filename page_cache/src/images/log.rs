@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -9,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use pgdata::{Lsn, Page, PageKey};
 
 use super::format::{
-    ENTRY, HEADER, ImageName, TRAILER, check_header, footer, header, offset, parse_entry, parse_footer, parse_trailer,
+    ENTRY, HEADER, ImageName, TRAILER, footer, header, offset, parse_entry, parse_footer, parse_header, parse_trailer,
     put_entry,
 };
 use crate::index::{ImageNumber, KeptImage};
@@ -54,12 +55,14 @@ pub(crate) enum ImageLogError {
 struct Place {
     first: u32,
     file: u32,
+    salt: u64,
 }
 
 /// The file that is written now.
 #[derive(Debug)]
 struct Last {
     number: u32,
+    salt: u64,
     file: Arc<dyn StorageFile>,
     names: Vec<ImageName>,
 }
@@ -89,6 +92,7 @@ pub(crate) struct ImageLog {
 /// What a file holds.
 struct Found {
     number: u32,
+    salt: u64,
     file: Arc<dyn StorageFile>,
     names: Vec<ImageName>,
     complete: bool,
@@ -160,10 +164,10 @@ impl ImageLog {
         let mut start = [0; HEADER];
         if length < HEADER as u64 {
             // Made, and not yet written to.
-            return Ok(Found { number, file, names: Vec::new(), complete: false });
+            return Ok(Found { number, salt: new_salt(), file, names: Vec::new(), complete: false });
         }
         read_exact_at(&*file, &mut start, 0).context("read", &path)?;
-        check_header(&start, self.system_id, number).map_err(|source| format(0, source))?;
+        let salt = parse_header(&start, self.system_id, number).map_err(|source| format(0, source))?;
         if length >= (HEADER + TRAILER) as u64 {
             let mut trailer = [0; TRAILER];
             read_exact_at(&*file, &mut trailer, length - TRAILER as u64).context("read", &path)?;
@@ -171,15 +175,15 @@ impl ImageLog {
                 let mut bytes = vec![0; len + TRAILER];
                 read_exact_at(&*file, &mut bytes, offset(entries)).context("read", &path)?;
                 let names = parse_footer(&bytes).map_err(|source| format(offset(entries), source))?;
-                return Ok(Found { number, file, names, complete: true });
+                return Ok(Found { number, salt, file, names, complete: true });
             }
         }
-        let names = self.whole_entries(&*file, length).context("read", &path)?;
-        Ok(Found { number, file, names, complete: false })
+        let names = self.whole_entries(&*file, salt, length).context("read", &path)?;
+        Ok(Found { number, salt, file, names, complete: false })
     }
 
     /// The entries of a file without an index, up to the first that is not whole.
-    fn whole_entries(&self, file: &dyn StorageFile, length: u64) -> std::io::Result<Vec<ImageName>> {
+    fn whole_entries(&self, file: &dyn StorageFile, salt: u64, length: u64) -> std::io::Result<Vec<ImageName>> {
         let mut names = Vec::new();
         let mut entry = [0; ENTRY];
         for slot in 0..self.file_pages {
@@ -187,7 +191,7 @@ impl ImageLog {
                 break;
             }
             read_exact_at(file, &mut entry, offset(slot))?;
-            match parse_entry(&entry) {
+            match parse_entry(salt, &entry) {
                 Ok((name, _)) => names.push(name),
                 Err(_) => break,
             }
@@ -197,7 +201,7 @@ impl ImageLog {
 
     /// Takes a file's images into use. The last file is written on, if it is not complete.
     fn adopt(&mut self, found: Found, images: &mut Vec<KeptImage>) -> Result<(), StorageError> {
-        let Found { number, file, names, complete } = found;
+        let Found { number, salt, file, names, complete } = found;
         let writer = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner);
         let first = writer.next_image;
         images.extend((first..).zip(&names).map(|(image, name)| KeptImage {
@@ -207,7 +211,7 @@ impl ImageLog {
         }));
         writer.next_image += names.len() as u32;
         *self.bytes.get_mut() += offset(names.len() as u32);
-        self.places.get_mut().unwrap_or_else(PoisonError::into_inner).push(Place { first, file: number });
+        self.places.get_mut().unwrap_or_else(PoisonError::into_inner).push(Place { first, file: number, salt });
         writer.last = None;
         if !complete && number + 1 == writer.next_file {
             let path = self.dir.join(format!("{number:08X}{SUFFIX}"));
@@ -216,7 +220,7 @@ impl ImageLog {
                 file.set_len(offset(names.len() as u32)).context("shorten", &path)?;
                 file.sync().context("sync", &path)?;
             }
-            writer.last = Some(Last { number, file, names });
+            writer.last = Some(Last { number, salt, file, names });
         }
         Ok(())
     }
@@ -264,7 +268,7 @@ impl ImageLog {
             let (these, behind) = rest.split_at(rest.len().min(room));
             buffer.clear();
             for (key, page) in these {
-                put_entry(&mut buffer, ImageName { key: *key, lsn }, page);
+                put_entry(&mut buffer, last.salt, ImageName { key: *key, lsn }, page);
             }
             let at = offset(last.names.len() as u32);
             write_all_at(&*last.file, &buffer, at).with_context("write", || self.path(last.number))?;
@@ -289,20 +293,24 @@ impl ImageLog {
             self.storage.create_dir(&self.dir).context("create", &self.dir)?;
             let file = self.storage.create(&path).context("create", &path)?;
             writer.next_file = number.checked_add(1).ok_or(ImageLogError::Numbers)?;
-            self.places
-                .write()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(Place { first: writer.next_image, file: number });
+            let salt = new_salt();
+            self.places.write().unwrap_or_else(PoisonError::into_inner).push(Place {
+                first: writer.next_image,
+                file: number,
+                salt,
+            });
             self.keep_open(number, &file);
             self.bytes.fetch_add(HEADER as u64, Ordering::Relaxed);
-            writer.last = Some(Last { number, file, names: Vec::new() });
+            writer.last = Some(Last { number, salt, file, names: Vec::new() });
         }
-        let last = writer.last.as_mut().expect("there is one now");
+        let last = writer.last.as_ref().expect("there is one now");
         if last.names.is_empty() {
             let path = self.path(last.number);
-            write_all_at(&*last.file, &header(self.system_id, last.number), 0).context("write", &path)?;
+            write_all_at(&*last.file, &header(self.system_id, last.number, last.salt), 0).context("write", &path)?;
+            // Before there is any image, so that the salt is never one that the file's blocks had before.
+            durable(&mut writer.stopped, last.file.sync().context("sync", &path))?;
         }
-        Ok(last)
+        Ok(writer.last.as_mut().expect("there is one now"))
     }
 
     /// Completes the last file and makes it durable.
@@ -312,11 +320,7 @@ impl ImageLog {
         write_all_at(&*last.file, &footer(&last.names), offset(last.names.len() as u32)).context("write", &path)?;
         let synced = last.file.sync().context("sync", &path);
         let synced = synced.and_then(|()| self.storage.sync_dir(&self.dir).context("sync", &self.dir));
-        if let Err(error) = synced {
-            let error = Arc::new(error);
-            writer.stopped = Some(Arc::clone(&error));
-            return Err(ImageLogError::Stopped(error));
-        }
+        durable(&mut writer.stopped, synced)?;
         writer.last = None;
         Ok(())
     }
@@ -362,8 +366,11 @@ impl ImageLog {
                     (at..).step_by(ENTRY).zip(entries).zip(these.iter_mut()).zip(&mut names)
                 {
                     let path = || self.path(place.file);
-                    let (got, content) =
-                        parse_entry(entry).map_err(|source| ImageLogError::Format { path: path(), offset, source })?;
+                    let (got, content) = parse_entry(place.salt, entry).map_err(|source| ImageLogError::Format {
+                        path: path(),
+                        offset,
+                        source,
+                    })?;
                     if got != expected {
                         return Err(ImageLogError::Other { path: path(), offset, got, expected });
                     }
@@ -398,7 +405,7 @@ impl ImageLog {
         writer.last = None;
         let mut end = writer.next_image;
         while end > void
-            && let Some(Place { first, file: number }) = places.last().copied()
+            && let Some(Place { first, file: number, .. }) = places.last().copied()
         {
             let path = self.path(number);
             if first >= void {
@@ -418,6 +425,16 @@ impl ImageLog {
         self.bytes.fetch_sub((removed * ENTRY) as u64, Ordering::Relaxed);
         Ok(removed)
     }
+}
+
+/// Stops the log if something could not be made durable.
+fn durable(stopped: &mut Option<Arc<StorageError>>, synced: Result<(), StorageError>) -> Result<(), ImageLogError> {
+    synced.map_err(|error| ImageLogError::Stopped(Arc::clone(stopped.insert(Arc::new(error)))))
+}
+
+/// What no file had before: the standard library's hashers begin with random numbers.
+fn new_salt() -> u64 {
+    RandomState::new().hash_one(())
 }
 
 /// The number of a file of images, if its name is that of one.

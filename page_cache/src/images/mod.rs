@@ -13,10 +13,11 @@
 //!            12  4  page size, 8192
 //!            16  8  system identifier of the cluster
 //!            24  4  the file's number
-//!            28 32  zeros
+//!            28  8  salt: a random number, the file's own
+//!            36 24  zeros
 //!            60  4  CRC-32C of the 60 bytes before it
-//! 64        entries of 8224 bytes, with LSNs that do not decrease:
-//!                  20 the page's key, as in an image layer; 8 LSN; 4 CRC-32C over both and the page; 8192 the page
+//! 64        entries of 8224 bytes:
+//!                  20 the page's key, as in an image layer; 8 LSN; 4 CRC-32C over the salt, both and the page; 8192 the page
 //! footer    for each entry 28 bytes: key and LSN
 //! trailer   the last 32 bytes of the file
 //!             0  4  number of entries
@@ -27,6 +28,9 @@
 //! ```
 //!
 //! All numbers are little-endian.
+//!
+//! **The salt**, which is durable before the first entry is written, is there because entries are believed that never were: after a power loss some file systems give a file that was
+//! written last what its blocks held before, and that can be entries of a file that was removed, of this number even. Their LSNs may be those of other WAL.
 
 mod format;
 mod log;
