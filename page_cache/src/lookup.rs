@@ -120,8 +120,8 @@ impl PageCache {
         self.find(key, lsn, page)
     }
 
-    /// What the page's content at `lsn` is called: where this is equal, [`PageCache::lookup`] answers with the same base and the same
-    /// records, now and later. So who keeps pages that were made can find them again without asking for what they are made of.
+    /// What the page's content at `lsn` is called: where this is equal, what [`PageCache::lookup`] answers with makes the same page, now and
+    /// later, also when an image takes the place of some of the records. So who keeps pages that were made can find them again without asking for what they are made of.
     /// `None` if the content has no such name.
     ///
     /// # Errors

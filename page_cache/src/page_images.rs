@@ -86,11 +86,15 @@ impl PageCache {
     pub fn use_images(&self) {
         let last = self.last_record_lsn();
         let Some(found) = self.images.found().take() else { return };
-        // Readers are let in between.
-        for some in found.chunks(1 << 12) {
+        let mut found: Vec<KeptImage> = found.into_iter().filter(|image| image.lsn <= last).collect();
+        // Page by page, for adding one image to a page takes as long as adding all of them.
+        found.sort_by_key(|image| (image.key, image.lsn));
+        let mut pages = found.chunk_by(|a, b| a.key == b.key).peekable();
+        while pages.peek().is_some() {
+            // Readers are let in between.
             let mut state = self.write_state();
-            for image in some.iter().filter(|image| image.lsn <= last) {
-                state.index.add_image(*image);
+            for page in pages.by_ref().take(1 << 10) {
+                state.index.add_images(page);
             }
         }
     }
@@ -113,7 +117,10 @@ impl PageCache {
         if last < self.consistent_lsn() {
             return Vec::new();
         }
-        let grown = self.write_state().index.take_grown();
+        let mut grown = self.write_state().index.take_grown();
+        // Without the lock: after a start these are all pages that have a history.
+        grown.sort_unstable();
+        grown.dedup();
         let mut keys = Vec::new();
         for some in grown.chunks(1 << 12) {
             keys.extend(self.read_state().index.with_pending(some, last, limit));
@@ -133,13 +140,17 @@ impl PageCache {
             return Err(KeepImagesError::NotInUse);
         }
         let first = self.images.log.append(lsn, pages).map_err(|error| match error {
-            ImageLogError::Stopped(error) => KeepImagesError::Stopped(error),
+            ImageLogError::Stopped(error) => {
+                // Nobody asks any more which pages have grown.
+                self.write_state().index.watch_no_more();
+                KeepImagesError::Stopped(error)
+            }
             error => KeepImagesError::NotWritten(error.to_string()),
         })?;
         let images =
             (first.0..).zip(pages).map(|(number, (key, _))| KeptImage { number: ImageNumber(number), key: *key, lsn });
         let mut state = self.write_state();
-        Ok(images.filter(|image| state.index.add_image(*image)).count())
+        Ok(images.map(|image| state.index.add_images(&[image])).sum())
     }
 
     /// Reads the images that follow one another from `first` on. If one cannot be believed, none of those that cannot is used any more, and the

@@ -120,9 +120,14 @@ impl Index {
         self.cluster.set_initial(state);
     }
 
-    /// The pages that have got versions since the last call, many enough to look at them.
+    /// The pages that have got versions since the last call, many enough to look at them; perhaps several times each, in no order.
     pub fn take_grown(&mut self) -> Vec<PageId> {
         self.versions.take_grown()
+    }
+
+    /// Notes no more such pages: nobody is going to look at them.
+    pub fn watch_no_more(&mut self) {
+        self.versions.watch_no_more();
     }
 
     /// Whether there are any such pages.

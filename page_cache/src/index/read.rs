@@ -70,8 +70,8 @@ pub(crate) enum TrailError {
     },
 }
 
-/// One content of one page. Two trails to a page that begin at the same cut of its object's history and end with the same record are
-/// the same trail, since between the two nothing is ever added or taken away.
+/// One content of one page. Two trails to a page that begin at the same cut of its object's history and end with the same record make the
+/// same page: between the two no record is ever added or taken away, and an image is what the records before it make.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct PageVersion {
     key: PageKey,
@@ -170,12 +170,16 @@ impl Index {
         Ok((lsn >= self.consistent_lsn).then_some(PageVersion { key, generation, last }))
     }
 
-    /// Enters an image of a page's content at an LSN, to which all that was taken up since the start has come. `false` if it is of no use: the page
-    /// has no history of its own there, or a newer image of the same.
-    pub fn add_image(&mut self, KeptImage { number, key, lsn }: KeptImage) -> bool {
-        let of_use = lsn >= self.consistent_lsn
-            && self.life(key, lsn).is_ok_and(|life| life.key == key && !life.versions.is_empty());
-        of_use && self.page_id(key).is_some_and(|page| self.versions.add_image(page, lsn, number))
+    /// Enters images of one page's content, in the order of their LSNs, to which all that was taken up since the start has come. Answers with how
+    /// many are of use: not those of LSNs at which the page has no history of its own, nor those after another image of the same.
+    pub fn add_images(&mut self, images: &[KeptImage]) -> usize {
+        let Some(page) = images.first().and_then(|image| self.page_id(image.key)) else { return 0 };
+        let of_use = |KeptImage { key, lsn, .. }: &KeptImage| {
+            let own = |life: Life<'_>| life.key == *key && !life.versions.is_empty();
+            *lsn >= self.consistent_lsn && self.life(*key, *lsn).is_ok_and(own)
+        };
+        let images: Vec<_> = images.iter().filter(|i| of_use(i)).map(|image| (image.lsn, image.number)).collect();
+        self.versions.add_images(page, images)
     }
 
     /// Takes an image out: the page is made of what is older, as if it had never been.

@@ -187,7 +187,7 @@ impl VersionMap {
             }
             return;
         }
-        self.vector_bytes += make_room(versions);
+        self.vector_bytes += make_room(versions, 1);
         versions.push(version);
         *last = version.lsn();
         self.versions += 1;
@@ -205,19 +205,33 @@ impl VersionMap {
         (neighbourhood.present & bit != 0).then(|| &mut neighbourhood.pages[at].versions)
     }
 
-    /// Enters an image of what the versions of a page up to `lsn` make of it. `false` if there is no version, or one that is the same.
-    pub fn add_image(&mut self, page: PageId, lsn: Lsn, image: ImageNumber) -> bool {
-        let Some(versions) = self.page_mut(page) else { return false };
-        let at = versions.partition_point(|version| version.lsn() <= lsn);
-        let Some(before) = at.checked_sub(1).map(|before| versions[before]) else { return false };
-        if before.image().is_some() {
-            return false;
+    /// Enters images, in the order of their LSNs, each of what the versions of a page up to there make of it. Answers with how many: not those
+    /// before which there is no version, or one that is the same.
+    ///
+    /// Versions behind an image are moved once, however many images there are: a page can have millions of versions.
+    pub fn add_images(&mut self, page: PageId, images: impl IntoIterator<Item = (Lsn, ImageNumber)>) -> usize {
+        let Some(versions) = self.page_mut(page) else { return 0 };
+        let mut new: Vec<(usize, Version)> = Vec::new();
+        for (lsn, image) in images {
+            let at = versions.partition_point(|version| version.lsn() <= lsn);
+            let Some(before) = at.checked_sub(1).map(|before| versions[before]) else { continue };
+            debug_assert!(new.last().is_none_or(|(last, _)| *last <= at), "the images are in order");
+            if before.image().is_none() && new.last().is_none_or(|(last, _)| *last < at) {
+                new.push((at, Version::of_image(lsn, image, before.generation())));
+            }
         }
-        let added = make_room(versions);
-        versions.insert(at, Version::of_image(lsn, image, before.generation()));
+        let Some((_, filler)) = new.first().copied() else { return 0 };
+        let mut end = versions.len();
+        let added = make_room(versions, new.len());
+        versions.resize(end + new.len(), filler);
+        for (images_before, (at, image)) in new.iter().enumerate().rev() {
+            versions.copy_within(*at..end, at + images_before + 1);
+            versions[at + images_before] = *image;
+            end = *at;
+        }
         self.vector_bytes += added;
-        self.images += 1;
-        true
+        self.images += new.len();
+        new.len()
     }
 
     /// Takes an image out.
@@ -229,12 +243,14 @@ impl VersionMap {
         self.images -= removed;
     }
 
-    /// The pages that have got versions since the last call, many enough to look at them; each once.
+    /// The pages that have got versions since the last call, many enough to look at them; perhaps several times each, in no order.
     pub fn take_grown(&mut self) -> Vec<PageId> {
-        let mut grown = self.grown.as_mut().map(std::mem::take).unwrap_or_default();
-        grown.sort_unstable();
-        grown.dedup();
-        grown
+        self.grown.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Notes no more such pages: nobody is going to look at them.
+    pub fn watch_no_more(&mut self) {
+        self.grown = None;
     }
 
     /// Whether there are any such pages.
@@ -264,12 +280,12 @@ impl VersionMap {
     }
 }
 
-/// Makes room for one more version; answers with how many bytes that takes.
-fn make_room(versions: &mut Vec<Version>) -> usize {
+/// Makes room for so many more versions; answers with how many bytes that takes.
+fn make_room(versions: &mut Vec<Version>, more: usize) -> usize {
     let before = versions.capacity();
-    if before == versions.len() {
+    if before - versions.len() < more {
         // Most pages have few versions: four to begin with, as `Vec` has it, would be too many for them.
-        versions.reserve_exact((before / 2).max(1));
+        versions.reserve_exact((before / 2).max(more));
     }
     (versions.capacity() - before) * size_of::<Version>()
 }
@@ -333,14 +349,15 @@ mod tests {
     #[test]
     fn an_image_stands_behind_the_versions_that_it_is_made_of() {
         let mut map = VersionMap::new(false);
-        assert!(!map.add_image((1, 1), Lsn(100), ImageNumber(0)), "there is nothing to make it of");
+        let add = |map: &mut VersionMap, lsn, image| map.add_images((1, 1), [(Lsn(lsn), ImageNumber(image))]) == 1;
+        assert!(!add(&mut map, 100, 0), "there is nothing to make it of");
         for lsn in [16, 32, 48, 64] {
             map.push((1, 1), version_at(lsn, u32::from(lsn > 32)));
         }
-        assert!(!map.add_image((1, 1), Lsn(8), ImageNumber(0)));
-        assert!(map.add_image((1, 1), Lsn(40), ImageNumber(7)));
-        assert!(map.add_image((1, 1), Lsn(64), ImageNumber(LEN_MASK)));
-        assert!(!map.add_image((1, 1), Lsn(72), ImageNumber(8)), "it would be the same");
+        assert!(!add(&mut map, 8, 0));
+        assert!(add(&mut map, 40, 7));
+        assert!(add(&mut map, 64, LEN_MASK));
+        assert!(!add(&mut map, 72, 8), "it would be the same");
         let images: Vec<_> = map.get((1, 1)).iter().map(|version| version.image().map(|image| image.0)).collect();
         assert_eq!(images, [None, None, Some(7), None, None, Some(LEN_MASK)]);
         let generations: Vec<_> = map.get((1, 1)).iter().map(Version::generation).collect();
@@ -356,6 +373,27 @@ mod tests {
     }
 
     #[test]
+    fn images_added_at_once_stand_where_each_would_alone() {
+        for density in 1..40 {
+            let (mut at_once, mut alone) = (VersionMap::new(false), VersionMap::new(false));
+            for lsn in (16..400).step_by(16) {
+                at_once.push((1, 1), version_at(lsn, (lsn / 100) as u32));
+                alone.push((1, 1), version_at(lsn, (lsn / 100) as u32));
+            }
+            // Some have an LSN before all versions, some are of the same versions as the one before.
+            let images: Vec<_> = (0..420 / density).map(|at| (Lsn(8 + at * density), ImageNumber(at as u32))).collect();
+            let (some, others): (Vec<_>, Vec<_>) = images.into_iter().partition(|(_, image)| image.0 % 3 == 0);
+            for images in [some, others] {
+                let added: usize = images.iter().map(|image| alone.add_images((1, 1), [*image])).sum();
+                assert_eq!(at_once.add_images((1, 1), images), added);
+                assert_eq!(at_once.get((1, 1)), alone.get((1, 1)));
+                assert_eq!(at_once.images(), alone.images());
+            }
+            assert!(at_once.images() > 4 && at_once.get((1, 1)).is_sorted_by_key(Version::lsn));
+        }
+    }
+
+    #[test]
     fn pages_with_many_new_versions_are_known() {
         let mut map = VersionMap::new(true);
         for lsn in 1..=20 {
@@ -365,8 +403,11 @@ mod tests {
             }
         }
         assert!(map.has_grown());
-        assert_eq!(map.take_grown(), [(1, 7)]);
+        assert_eq!(map.take_grown(), [(1, 7); 2]);
         assert!(!map.has_grown() && map.take_grown().is_empty());
+        map.watch_no_more();
+        (21..=40).for_each(|lsn| map.push((1, 7), version_at(lsn * 8, 0)));
+        assert!(!map.has_grown());
         assert!(!VersionMap::new(false).has_grown());
     }
 
