@@ -3,6 +3,8 @@
 //! One thread for all timelines. While a timeline catches up, it leaves the processors to that: who is behind wants to be up to date first.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -85,14 +87,19 @@ impl Images {
 
     /// Much WAL, as it comes when a timeline catches up, is taken up from now on until the answer is dropped.
     pub fn give_way(&self) -> Option<Flushing> {
-        let shared = self.work.0.clone()?;
-        shared.lock().flushing += 1;
-        Some(Flushing(shared))
+        self.work.0.as_ref().map(Flushing::begin)
     }
 }
 
 /// A flush of much WAL.
 pub(crate) struct Flushing(Arc<Shared>);
+
+impl Flushing {
+    fn begin(shared: &Arc<Shared>) -> Flushing {
+        shared.lock().flushing += 1;
+        Flushing(Arc::clone(shared))
+    }
+}
 
 impl Drop for Flushing {
     fn drop(&mut self) {
@@ -111,15 +118,15 @@ pub(crate) struct ImageThread {
 }
 
 impl ImageThread {
-    /// Starts it. Without it everything works as well, and some reads take longer.
-    pub fn start() -> ImageThread {
+    /// Starts it. Without it, if it cannot be had, everything works as well, and some reads take longer.
+    pub fn start() -> Option<ImageThread> {
         let shared = Arc::new(Shared::default());
         let its = Arc::clone(&shared);
         match std::thread::Builder::new().name("images".to_owned()).spawn(move || run(&its)) {
-            Ok(thread) => ImageThread { work: ImageWork(Some(shared)), thread: Some(thread) },
+            Ok(thread) => Some(ImageThread { work: ImageWork(Some(shared)), thread: Some(thread) }),
             Err(error) => {
                 tracing::warn!(%error, "no thread for making images of pages: reads of pages with many records take longer");
-                ImageThread::none()
+                None
             }
         }
     }
@@ -150,18 +157,20 @@ impl Drop for ImageThread {
 fn run(shared: &Shared) {
     // Until when a timeline whose images could not be written is left alone.
     let mut paused: BTreeMap<Id, Lsn> = BTreeMap::new();
+    let mut last = None;
     loop {
         let mut state = shared.lock();
         let (id, maker) = loop {
             if state.stop {
                 return;
             }
-            match state.waiting.pop_first() {
+            match turn_after(last, &mut state.waiting) {
                 Some(work) => break work,
                 None => state = shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
             }
         };
         drop(state);
+        last = Some(id);
         if paused.get(&id).is_some_and(|until| maker.cache.last_record_lsn() < *until) {
             continue;
         }
@@ -179,6 +188,13 @@ fn run(shared: &Shared) {
             }
         }
     }
+}
+
+/// Takes out whose turn it is after another's: who always has something to do does not keep the others waiting.
+fn turn_after<T>(last: Option<Id>, waiting: &mut BTreeMap<Id, T>) -> Option<(Id, T)> {
+    let behind = last.and_then(|last| waiting.range((Bound::Excluded(last), Bound::Unbounded)).next());
+    let id = *behind.or_else(|| waiting.first_key_value())?.0;
+    waiting.remove_entry(&id)
 }
 
 /// Waits while a timeline catches up, but not for longer than there is patience. `false` if the thread is to end.
@@ -219,17 +235,79 @@ fn make_some(maker: &PageMaker, keys: &[PageKey], lsn: Lsn, pages: &mut [Page]) 
     for run in keys.chunk_by(follows) {
         let range = at..at + run.len();
         at = range.end;
-        if maker.run(run[0].object, run[0].block, lsn, &mut pages[range.clone()]).is_ok() {
+        let whole = or_panicked(|| maker.run(run[0].object, run[0].block, lsn, &mut pages[range.clone()]));
+        if matches!(whole, Some(Ok(()))) {
             made.extend(range);
             continue;
         }
         for (key, at) in run.iter().zip(range) {
-            match maker.page(*key, lsn, &mut pages[at]) {
-                Ok(()) => made.push(at),
+            match or_panicked(|| maker.page(*key, lsn, &mut pages[at])) {
+                Some(Ok(())) => made.push(at),
                 // It was dropped or cut off meanwhile, or cannot be made: who reads it is told.
-                Err(error) => tracing::debug!(%key, %lsn, %error, "no image of this page"),
+                Some(Err(error)) => tracing::debug!(%key, %lsn, %error, "no image of this page"),
+                None => tracing::error!(%key, %lsn, "making this page panicked: no image of it"),
             }
         }
     }
     made
+}
+
+/// What `make` answers, unless it panics: a record that redo does not get over costs its own page, and not the images of all others.
+fn or_panicked<T>(make: impl FnOnce() -> T) -> Option<T> {
+    // A page that was not finished is not used, and redo engines get over a panic as they do in a connection's thread.
+    catch_unwind(AssertUnwindSafe(make)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everybody_has_a_turn() {
+        let mut ids: Vec<Id> = (0..3).map(|_| Id::random().expect("random")).collect();
+        ids.sort();
+        let (mut last, mut turns) = (None, Vec::new());
+        for _ in 0..6 {
+            // All have something to do again.
+            let mut waiting: BTreeMap<Id, ()> = ids.iter().map(|id| (*id, ())).collect();
+            let (id, ()) = turn_after(last, &mut waiting).expect("three wait");
+            assert!(!waiting.contains_key(&id));
+            turns.push(id);
+            last = Some(id);
+        }
+        assert_eq!(turns, [&ids[..], &ids[..]].concat());
+        assert_eq!(turn_after::<()>(last, &mut BTreeMap::new()), None);
+    }
+
+    #[test]
+    fn it_gives_way_during_a_flush_of_much_wal_and_for_a_moment_after() {
+        let shared = Arc::new(Shared::default());
+        let now = Instant::now();
+        assert_eq!(shared.lock().give_way(now), None);
+        let both = [Flushing::begin(&shared), Flushing::begin(&shared)];
+        for flush in both {
+            assert_eq!(shared.lock().give_way(now), Some(PATIENCE));
+            drop(flush);
+        }
+        let flushed = shared.lock().flushed.expect("noted");
+        assert_eq!(shared.lock().give_way(flushed), Some(QUIET));
+        assert_eq!(shared.lock().give_way(flushed + QUIET), None);
+    }
+
+    #[test]
+    fn patience_has_an_end_and_so_has_the_thread() {
+        let shared = Arc::new(Shared::default());
+        let flush = Flushing::begin(&shared);
+        let patience = Instant::now() + Duration::from_millis(20);
+        assert!(go_on(&shared, patience), "it does not wait for ever");
+        assert!(Instant::now() >= patience, "it waited");
+        let others = Arc::clone(&shared);
+        let ends = std::thread::spawn(move || {
+            others.lock().stop = true;
+            others.changed.notify_one();
+        });
+        assert!(!go_on(&shared, Instant::now() + Duration::from_secs(3600)));
+        ends.join().expect("ended");
+        drop(flush);
+    }
 }

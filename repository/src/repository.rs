@@ -89,11 +89,20 @@ impl Repository {
     ///
     /// # Errors
     /// If the directory itself or its tenant cannot be read.
-    pub fn open(dir: &Path, engines: Box<dyn Engines>, options: Options) -> Result<Arc<Repository>, RepositoryError> {
+    pub fn open(
+        dir: &Path,
+        engines: Box<dyn Engines>,
+        mut options: Options,
+    ) -> Result<Arc<Repository>, RepositoryError> {
         let tenant = open_tenant(&dir.join(TENANTS))?;
         let (unfinished, broken, state) = (Vec::new(), Vec::new(), RwLock::default());
         let pages = Arc::new(Pages::new(options.page_bytes));
-        let images = if options.image_percent > 0 { ImageThread::start() } else { ImageThread::none() };
+        let thread = if options.image_percent > 0 { ImageThread::start() } else { None };
+        let images = thread.unwrap_or_else(|| {
+            // Then nobody has to note which pages have grown.
+            options.image_percent = 0;
+            ImageThread::none()
+        });
         let mut repository = Repository { engines, options, pages, images, tenant, unfinished, broken, state };
         for entry in subdirectories(&repository.timelines_dir())? {
             repository.open_timeline_at(&entry);

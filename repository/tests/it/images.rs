@@ -1,10 +1,13 @@
 //! Images of pages: made in the background, read like any other page, gone with the WAL that they were made of.
 
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use pgdata::Lsn;
-use repository::{Options, Repository};
+use pgdata::{Lsn, Page, PgVersion};
+use repository::{Engines, Options, Repository};
+use walredo::{Redo, RedoError, RedoRequest};
 
 use crate::fixture::{Counters, FIRST, Home, SEGMENT, Wal, attach, check, segment_file};
 
@@ -13,15 +16,19 @@ fn options() -> Options {
     Options { image_percent: 10_000, page_bytes: 0, ..Options::default() }
 }
 
-fn open(home: &Home) -> std::sync::Arc<Repository> {
+fn open(home: &Home) -> Arc<Repository> {
     Repository::open(home.path(), Box::new(Counters), options()).expect("opened")
 }
 
 /// Waits until the thread has kept so many images.
 fn wait_for_images(timeline: &repository::Timeline, images: usize) {
+    until(&format!("{images} images"), || timeline.status().images >= images);
+}
+
+fn until(what: &str, done: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
-    while timeline.status().images < images {
-        assert!(Instant::now() < deadline, "no images after a minute: {:?}", timeline.status());
+    while !done() {
+        assert!(Instant::now() < deadline, "after a minute there is no sign of {what}");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
@@ -64,6 +71,43 @@ fn images_wait_until_a_timeline_has_caught_up() {
     drop(ingest);
     wait_for_images(&timeline, 1);
     check(&timeline, &wal, wal.end());
+}
+
+/// An engine that panics in the thread that makes images, as long as it is told to; how often it did.
+#[derive(Clone, Default)]
+struct Panicking(Arc<(AtomicBool, AtomicUsize)>);
+
+impl Redo for Panicking {
+    fn redo(&self, _: &RedoRequest<'_>, _: &mut Page) -> Result<(), RedoError> {
+        let (panics, count) = &*self.0;
+        if panics.load(Relaxed) && std::thread::current().name() == Some("images") {
+            count.fetch_add(1, Relaxed);
+            panic!("told to");
+        }
+        Ok(())
+    }
+}
+
+impl Engines for Panicking {
+    fn engine(&self, _: PgVersion, _: &[u8]) -> Result<Arc<dyn Redo>, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Arc::new(self.clone()))
+    }
+}
+
+#[test]
+fn a_page_that_redo_does_not_get_over_costs_no_other_image() {
+    let (home, mut wal, engine) = (Home::new(), Wal::new(), Panicking::default());
+    let (panics, count) = &*engine.0;
+    panics.store(true, Relaxed);
+    let repository = Repository::open(home.path(), Box::new(engine.clone()), options()).expect("opened");
+    let timeline = attach(&repository, "main");
+    wal.fill(SEGMENT / 4);
+    wal.send(&timeline, wal.end());
+    until("a panic", || count.load(Relaxed) > 0);
+    panics.store(false, Relaxed);
+    wal.fill(SEGMENT / 4);
+    wal.send(&timeline, wal.end());
+    wait_for_images(&timeline, 1);
 }
 
 #[test]
