@@ -213,7 +213,7 @@ impl ImageLog {
         *self.bytes.get_mut() += offset(names.len() as u32);
         self.places.get_mut().unwrap_or_else(PoisonError::into_inner).push(Place { first, file: number, salt });
         writer.last = None;
-        if !complete && number + 1 == writer.next_file {
+        if !complete && number.checked_add(1) == Some(writer.next_file) {
             let path = self.dir.join(format!("{number:08X}{SUFFIX}"));
             if file.size().context("read the size of", &path)? > offset(names.len() as u32) {
                 // Durably, so that nothing of it is found behind what is appended now.
@@ -289,10 +289,12 @@ impl ImageLog {
         }
         if writer.last.is_none() {
             let number = writer.next_file;
+            // The last number of all is not used: a file of that name would be emptied.
+            let next_file = number.checked_add(1).ok_or(ImageLogError::Numbers)?;
             let path = self.path(number);
             self.storage.create_dir(&self.dir).context("create", &self.dir)?;
             let file = self.storage.create(&path).context("create", &path)?;
-            writer.next_file = number.checked_add(1).ok_or(ImageLogError::Numbers)?;
+            writer.next_file = next_file;
             let salt = new_salt();
             self.places.write().unwrap_or_else(PoisonError::into_inner).push(Place {
                 first: writer.next_image,
