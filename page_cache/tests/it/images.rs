@@ -318,6 +318,11 @@ fn what_a_removed_file_held_is_not_believed_in_a_new_one() {
         }
         lab.keep(&[3]).unwrap();
         assert_eq!(&lab.image_files()[..], std::slice::from_ref(file));
+        for seed in 0..20 {
+            let crashed = lab.disk.after_crash(seed);
+            let durable = !crashed.files().contains(file) || crashed.read(file).len() >= 64;
+            assert!(durable, "the header is what was there before");
+        }
         let mut bytes = lab.disk.read(file);
         bytes.extend_from_slice(&before[bytes.len()..]);
         lab.disk.overwrite(file, bytes);
@@ -361,6 +366,70 @@ fn a_damaged_image_is_not_believed_and_not_needed() {
         }
     }
     assert!(found_when_opened > 50 && found_when_read > 50, "{found_when_opened} {found_when_read}");
+}
+
+#[test]
+fn an_image_in_the_place_of_another_is_not_believed() {
+    const ENTRY: usize = 32 + PAGE_SIZE;
+    let lab = filled(12);
+    for file in lab.image_files() {
+        let mut bytes = lab.disk.read(&file);
+        let (first, rest) = bytes[64..].split_at_mut(ENTRY);
+        if let Some(second) = rest.get_mut(..ENTRY) {
+            first.swap_with_slice(second);
+        }
+        lab.disk.overwrite(&file, bytes);
+    }
+    lab.check(lab.cache.last_record_lsn());
+    assert!(lab.cache.status().damaged_images > 4);
+}
+
+#[test]
+fn an_image_changes_neither_a_page_nor_its_name() {
+    let mut lab = Lab::new();
+    for turn in 0..40 {
+        lab.record(turn % 4);
+    }
+    let last = lab.cache.last_record_lsn();
+    let names = |lab: &Lab| [0, 1, 2, 3].map(|block| lab.cache.page_version(key(block), last).unwrap().unwrap());
+    let before = names(&lab);
+    lab.keep(&[0, 1, 2, 3]).unwrap();
+    assert_eq!(names(&lab), before);
+}
+
+/// Neighbours whose images lie side by side, and neighbours whose images do not.
+#[test]
+fn a_run_of_pages_with_images_is_what_each_page_is() {
+    let lab = filled(12);
+    for (record, _) in &lab.records {
+        for count in 1..=4 {
+            let mut pages = vec![[0; PAGE_SIZE]; count];
+            let found = lab.cache.lookup_run(key(0).object, 0, record.lsn, &mut pages).unwrap();
+            for (block, (found, in_run)) in (0..).zip(found.iter().zip(&pages)) {
+                let mut alone = [0; PAGE_SIZE];
+                let single = lab.cache.lookup(key(block), record.lsn, &mut alone).unwrap();
+                assert_eq!((&alone, single.records.len()), (in_run, found.records.len()));
+            }
+        }
+    }
+    assert_eq!(lab.cache.status().damaged_images, 0);
+}
+
+#[test]
+fn pages_that_grew_before_the_timeline_can_be_read_are_not_forgotten() {
+    let mut wal = Wal::new();
+    let consistent = (0..20).map(|_| wal.record(30).lsn).last().unwrap();
+    let disk = Disk::default();
+    attach(&disk, consistent).unwrap();
+    let cache = open_with(&disk, options());
+    let mut lab = Lab { disk, cache, wal: Wal::new(), records: Vec::new() };
+    lab.cache.use_images();
+    for _ in 0..19 {
+        lab.record(0);
+        assert!(lab.cache.pages_to_image().is_empty());
+    }
+    assert_eq!(lab.record(0), consistent);
+    assert_eq!(lab.cache.pages_to_image(), [key(0)]);
 }
 
 #[test]
@@ -439,4 +508,18 @@ fn after_a_failed_sync_no_more_images_are_kept() {
         lab.keep(&[0, 1, 2, 3]).unwrap();
     }
     assert!(stopped >= 2 && not_written >= 3, "{stopped} {not_written}");
+}
+
+/// Nobody comes so far, but a file can have any name.
+#[test]
+fn a_file_with_the_last_number_is_kept() {
+    let mut lab = filled(4);
+    let last_file = Path::new(DIR).join("images/FFFFFFFF.img");
+    lab.disk.storage().create(&last_file).unwrap();
+    let last = lab.open_again(lab.disk.copy());
+    lab.use_images();
+    lab.record(0);
+    let error = lab.keep(&[0]).unwrap_err();
+    assert!(matches!(error, KeepImagesError::NotWritten(_)), "{error}");
+    assert!(lab.check(last) > 0);
 }
