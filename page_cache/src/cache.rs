@@ -103,7 +103,7 @@ pub(crate) struct State {
 
 /// One timeline's versions on disk and in memory. See the [crate's documentation](crate).
 ///
-/// One thread at a time appends and syncs WAL, one takes up records and advances, any number of threads read. What a reader sees at an LSN never changes.
+/// One thread at a time appends WAL, one makes it durable, one takes up records, one advances, any number of threads read. What a reader sees at an LSN never changes.
 pub struct PageCache {
     manifest: Manifest,
     pub(crate) layer: ImageLayer,

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Result};
 use pgdata::Lsn;
 use pgdata::wal::WAL_PAGE_SIZE;
-use repository::{Id, IngestError, Timeline};
+use repository::{Id, IngestError, Progress, Timeline};
 use serde::{Deserialize, Serialize};
 use walreceiver::{
     BoxError, Outcome, Passing, Positions, Primary, ReceiverStatus, SlotName, State, StopHandle, StreamOptions,
@@ -198,6 +198,12 @@ struct TimelineSink<'a> {
 }
 
 impl TimelineSink<'_> {
+    fn positions(&self, progress: Result<Progress, IngestError>) -> Result<Positions, BoxError> {
+        let progress = progress.map_err(|error| self.judge(error))?;
+        self.lag.lock().applied(progress.applied);
+        Ok(Positions { written: progress.written, flushed: progress.flushed, applied: progress.applied })
+    }
+
     /// What the error means: for the receiver, and for the server.
     fn judge(&self, error: IngestError) -> BoxError {
         if error.must_end() {
@@ -238,9 +244,13 @@ impl WalSink for TimelineSink<'_> {
     }
 
     fn flush(&mut self) -> Result<Positions, BoxError> {
-        let progress = self.timeline.ingest().flush().map_err(|error| self.judge(error))?;
-        self.lag.lock().applied(progress.applied);
-        Ok(Positions { written: progress.written, flushed: progress.flushed, applied: progress.applied })
+        let progress = self.timeline.ingest().flush();
+        self.positions(progress)
+    }
+
+    fn begin_flush(&mut self) -> Result<Positions, BoxError> {
+        let progress = self.timeline.ingest().begin_flush();
+        self.positions(progress)
     }
 
     fn timeline_ended(&mut self, switch: &TimelineSwitch, history: &TimelineHistory) -> Result<bool, BoxError> {

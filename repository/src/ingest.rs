@@ -1,34 +1,37 @@
 //! The write path: raw WAL is kept, decoded, indexed, and, once it is durable, made visible.
 //!
-//! What is written waits in memory for the flush. If it is much, a flush has three threads: one appends piece after piece to the WAL log and makes all of
-//! it durable; another decodes each piece that was appended, never one that was not, because what is in the index must be in the log; the third puts
-//! what was decoded into the index.
+//! What is written is appended to the WAL log, piece after piece, and what was appended is decoded and indexed, never what was not: what is in the index
+//! must be in the log. If it is much, others do the work meanwhile: one thread decodes, one puts what was decoded into the index, and one waits for the
+//! disk, which makes a segment durable while the next one is written.
 
 mod decoder;
 mod indexer;
 mod pending;
+mod taker;
 
 use std::ops::ControlFlow;
-use std::sync::{Arc, OnceLock, mpsc};
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
 
 use page_cache::{PageCache, WalLogError};
 use pgdata::{ClusterState, Lsn, Timelines};
 use wal_decoder::WalError;
 
-use crate::images::Images;
+use crate::images::{Flushing, Images};
 use crate::{IngestError, LostWal};
 use decoder::Decoder;
-use indexer::Indexer;
-use pending::Pending;
+use indexer::{Indexer, Taken};
+use pending::{PIECE, Pending};
+use taker::Taker;
 
-/// As much as this is decoded on another processor than it is appended and made durable on. For less, a thread is not worth it.
-const AT_ONCE: usize = 256 << 10;
+/// When so much was written since a flush, others begin to decode it. For less, a thread is not worth it.
+const AT_ONCE: u64 = 256 << 10;
 
-/// Who flushes so much at once is behind.
-const CATCHING_UP: usize = 4 << 20;
+/// Who writes so much without a flush is behind.
+const CATCHING_UP: u64 = 4 << 20;
 
 /// A flush comes by itself when so much is waiting for it.
-const MOST: usize = 32 << 20;
+const MOST: u64 = 32 << 20;
 
 /// How far a timeline is with the WAL that it was given. Each is the position after the last byte.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,12 +48,18 @@ pub struct Progress {
 /// Takes a timeline's WAL, in order. There is one at a time for each timeline.
 pub struct Ingest {
     cache: Arc<PageCache>,
-    decoder: Decoder,
-    indexer: Indexer,
-    /// What was written since the last flush: the bytes before `next`.
+    taker: Taker,
+    taken: Taken,
+    /// The last bytes written, which are not in the log yet. The next write must begin where they end.
     pending: Pending,
-    /// Where the next write must begin.
-    next: Lsn,
+    /// Bytes written since the last flush.
+    unflushed: u64,
+    /// Bytes written since one was begun or ended.
+    waiting: u64,
+    /// A flush that was begun.
+    syncing: Option<JoinHandle<Result<Lsn, WalLogError>>>,
+    /// While much comes, images have to wait.
+    catching_up: Option<Flushing>,
     /// Why no more WAL is taken, if so. Set once.
     fault: Fault,
     /// What recovery did not find.
@@ -67,7 +76,7 @@ impl Ingest {
     /// Rebuilds the index of a timeline from its WAL on disk, and goes on from there.
     pub(crate) fn recover(cache: Arc<PageCache>, initial: ClusterState, images: Images) -> Result<Ingest, IngestError> {
         let mut decoder = Decoder::new(&cache, initial)?;
-        let mut indexer = Indexer::new(cache.info().start_lsn);
+        let mut indexer = Indexer::default();
         let fault = Fault::default();
         let lost = match Self::replay(&mut decoder, &mut indexer, &cache) {
             Ok(end) => end_of_log(&cache, end).map(Arc::new),
@@ -84,9 +93,21 @@ impl Ingest {
         }
         cache.use_images();
         images.offer();
-        let next = cache.resume_lsn();
-        let pending = Pending::default();
-        let mut ingest = Ingest { cache, decoder, indexer, pending, next, fault, lost, note_failed: false, images };
+        let (taken, pending) = (indexer.taken().clone(), Pending::new(cache.resume_lsn()));
+        let mut ingest = Ingest {
+            taker: Taker::new(Arc::clone(&cache), decoder, indexer),
+            cache,
+            taken,
+            pending,
+            unflushed: 0,
+            waiting: 0,
+            syncing: None,
+            catching_up: None,
+            fault,
+            lost,
+            note_failed: false,
+            images,
+        };
         ingest.rewind()?;
         ingest.note_flushed();
         Ok(ingest)
@@ -125,7 +146,7 @@ impl Ingest {
             decoder.finish(take);
             decoded
         });
-        indexer.publish(cache).and(replayed)?;
+        indexer.taken().publish(cache, Lsn::MAX).and(replayed)?;
         match end {
             // Without bytes of the last segment there was no error: a write that a crash tore looks like this.
             Some((at, error)) if at >= durable => Ok(Some(error)),
@@ -141,24 +162,28 @@ impl Ingest {
         self.cache.resume_lsn()
     }
 
-    /// Takes the next bytes of WAL. They continue the last write, or begin at [`Ingest::resume_lsn`] again. They stay in memory until
-    /// [`Ingest::flush`], which the caller should ask for every few megabytes; when 32 MiB are waiting, it is made here.
+    /// Takes the next bytes of WAL. They continue the last write, or begin at [`Ingest::resume_lsn`] again, as it is after a flush. They are neither durable
+    /// nor visible before [`Ingest::flush`], which the caller should ask for every few megabytes; when 32 MiB are waiting, it is made here.
     ///
     /// # Errors
     /// [`IngestError::Position`] for bytes from elsewhere, [`IngestError::Stopped`] after a fault; those of [`Ingest::flush`].
     pub fn write(&mut self, lsn: Lsn, wal: &[u8]) -> Result<(), IngestError> {
         self.check()?;
-        if lsn != self.next && lsn == self.resume_lsn() {
-            self.rewind()?;
+        if lsn != self.pending.end() {
+            self.begin_again(lsn)?;
         }
-        if lsn != self.next {
-            return Err(IngestError::Position { got: lsn, expected: self.next });
-        }
-        if self.pending.bytes() > 0 && self.pending.bytes() + wal.len() > MOST {
+        if self.waiting > 0 && self.waiting + wal.len() as u64 > MOST {
             self.flush()?;
         }
-        self.pending.push(&self.cache, lsn, wal);
-        self.next = Lsn(lsn.0 + wal.len() as u64);
+        let mut left = wal;
+        while !left.is_empty() {
+            let taken = self.pending.fill(&self.cache, left);
+            left = &left[taken..];
+            (self.unflushed, self.waiting) = (self.unflushed + taken as u64, self.waiting + taken as u64);
+            if self.pending.is_whole() {
+                self.append_piece()?;
+            }
+        }
         Ok(())
     }
 
@@ -169,23 +194,33 @@ impl Ingest {
     /// After an error of the decoder or the index nothing more can be taken: the WAL is not what this program understands.
     pub fn flush(&mut self) -> Result<Progress, IngestError> {
         self.check()?;
-        let Flushed { appended, synced, taken_up } = self.append_and_take_up()?;
-        synced?;
-        // Records before a bad one are good.
-        if let Err(error) = self.indexer.publish(&self.cache).and(taken_up) {
-            let error = Arc::new(error);
-            let _ = self.fault.set(Arc::clone(&error));
-            return Err(IngestError::Stopped(error));
+        let (there, appended) = self.append_rest();
+        self.finish(there, appended)
+    }
+
+    /// Begins to make durable what was written, and goes on meanwhile: when WAL comes at full speed, neither who sends it nor who takes it up waits for the disk.
+    /// What was begun before is ended first, and the answer is how far that came. If little was written, this is [`Ingest::flush`].
+    ///
+    /// # Errors
+    /// As [`Ingest::flush`].
+    pub fn begin_flush(&mut self) -> Result<Progress, IngestError> {
+        self.check()?;
+        if !self.taker.has_thread() || self.taker.has_stopped() {
+            return self.flush();
         }
-        self.note_flushed();
-        self.images.offer();
-        if let Err(error) = appended {
-            self.rewind()?;
-            return Err(error.into());
+        if let Some(begun) = self.syncing.take() {
+            let durable = begun.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            self.published(durable, Ok(()))?;
         }
-        let applied = self.cache.last_record_lsn();
-        // A segment that ended early counts only as far as it has arrived.
-        Ok(Progress { written: self.next, flushed: self.resume_lsn(), applied })
+        let (cache, end) = (Arc::clone(&self.cache), self.cache.wal().end());
+        let begun = std::thread::Builder::new().name("wal sync".to_owned()).spawn(move || cache.wal().sync_to(end));
+        self.waiting = 0;
+        match begun {
+            Ok(begun) => self.syncing = Some(begun),
+            // No thread can be had.
+            Err(_) => return self.flush(),
+        }
+        Ok(self.progress())
     }
 
     /// Goes on with the next timeline: the one that the sender's server follows after the present one. `file` is its history file. All WAL of
@@ -212,26 +247,98 @@ impl Ingest {
         self.rewind()
     }
 
-    /// Puts what is pending into the log and into the index, and makes the log durable. Little is done one thing after the other.
-    fn append_and_take_up(&mut self) -> Result<Flushed, IngestError> {
-        let mut pending = std::mem::take(&mut self.pending);
-        let start = Lsn(self.next.0 - pending.bytes() as u64);
-        if pending.bytes() > 0 {
-            // What was there of a record that was not whole is void. It stays until something takes its place: if it is damage and no
-            // torn write, and the sender has no more of it, there is still something to look at.
-            self.cache.wal().truncate_to(start)?;
+    /// Goes back to where a sender begins again.
+    fn begin_again(&mut self, lsn: Lsn) -> Result<(), IngestError> {
+        if self.taker.has_thread() || !self.taken.is_empty() {
+            self.flush()?;
         }
-        let flushed = match pending.bytes() {
-            0 => Flushed { appended: Ok(()), synced: self.cache.wal().sync(), taken_up: Ok(()) },
-            1..AT_ONCE => self.flush_in_turn(start, &pending),
-            _ => {
-                let _catching_up = (pending.bytes() >= CATCHING_UP).then(|| self.images.give_way());
-                self.flush_at_once(start, &pending)
+        if lsn == self.resume_lsn() {
+            self.rewind()?;
+        }
+        let expected = self.pending.end();
+        if lsn == expected { Ok(()) } else { Err(IngestError::Position { got: lsn, expected }) }
+    }
+
+    /// Puts a whole piece into the log, and has it taken up.
+    fn append_piece(&mut self) -> Result<(), IngestError> {
+        let (at, piece) = self.pending.take();
+        let wal = self.cache.wal();
+        let appended = self.cut_off_void(at).and_then(|()| match piece.len() > PIECE / 8 * 7 {
+            true => wal.append_shared(at, &piece),
+            // The beginning of it has been there before.
+            false => wal.append(at, &piece),
+        });
+        if appended.is_err() {
+            return self.finish(0, appended).map(drop);
+        }
+        if self.unflushed >= AT_ONCE {
+            self.taker.start_thread();
+        }
+        if self.unflushed >= CATCHING_UP && self.catching_up.is_none() {
+            self.catching_up = self.images.give_way();
+        }
+        self.taker.take(at, piece);
+        Ok(())
+    }
+
+    /// Puts what is less than a piece into the log. Tells also how much of it is there.
+    fn append_rest(&self) -> (usize, Result<(), WalLogError>) {
+        let ((at, rest), wal) = (self.pending.rest(), self.cache.wal());
+        if rest.is_empty() {
+            return (0, Ok(()));
+        }
+        match self.cut_off_void(at) {
+            Ok(()) => {
+                let appended = wal.append(at, rest);
+                (wal.end().bytes_since(at) as usize, appended)
             }
-        };
-        pending.clear();
-        self.pending = pending;
-        Ok(flushed)
+            Err(error) => (0, Err(error)),
+        }
+    }
+
+    /// What was there of a record that was not whole is void. It stays until something takes its place: if it is damage and no torn write, and the
+    /// sender has no more of it, there is still something to look at.
+    fn cut_off_void(&self, at: Lsn) -> Result<(), WalLogError> {
+        if self.cache.wal().end() > at { self.cache.wal().truncate_to(at) } else { Ok(()) }
+    }
+
+    /// Makes what was appended durable, takes all of it up, and shows it to readers; of what is less than a piece, the first `there` bytes. If not
+    /// everything was appended, goes back to where the sender has to begin again.
+    fn finish(&mut self, there: usize, appended: Result<(), WalLogError>) -> Result<Progress, IngestError> {
+        let synced = self.cache.wal().sync();
+        let (at, rest) = self.pending.rest();
+        let taken_up = self.taker.end(at, &rest[..there]);
+        // What it did, the other has done too.
+        self.syncing.take().map(JoinHandle::join);
+        (self.unflushed, self.waiting, self.catching_up) = (0, 0, None);
+        self.pending.begin_again(self.pending.end());
+        synced?;
+        // All that is in the log is durable; the LSN of a record that ended its segment early may lie behind that.
+        self.published(Lsn::MAX, taken_up)?;
+        if let Err(error) = appended {
+            self.rewind()?;
+            return Err(error.into());
+        }
+        Ok(self.progress())
+    }
+
+    /// Makes visible what is durable. `taken_up` is how taking up went.
+    fn published(&mut self, durable: Lsn, taken_up: Result<(), IngestError>) -> Result<(), IngestError> {
+        // Records before a bad one are good.
+        if let Err(error) = self.taken.publish(&self.cache, durable).and(taken_up) {
+            let error = Arc::new(error);
+            let _ = self.fault.set(Arc::clone(&error));
+            return Err(IngestError::Stopped(error));
+        }
+        self.note_flushed();
+        self.images.offer();
+        Ok(())
+    }
+
+    fn progress(&self) -> Progress {
+        let applied = self.cache.last_record_lsn();
+        // A segment that ended early counts only as far as it has arrived.
+        Progress { written: self.pending.end(), flushed: self.resume_lsn(), applied }
     }
 
     /// Takes no more WAL, after a panic while it was taken up: how far that came is not known. A restart finds out.
@@ -260,77 +367,19 @@ impl Ingest {
         self.fault.get().map_or(Ok(()), |fault| Err(IngestError::Stopped(Arc::clone(fault))))
     }
 
-    fn flush_in_turn(&mut self, start: Lsn, wal: &Pending) -> Flushed {
-        let (cache, decoder) = (&*self.cache, &mut self.decoder);
-        let appended = wal.parts(start).try_for_each(|(at, part)| part.append(cache, at));
-        let synced = cache.wal().sync();
-        let end = cache.wal().end();
-        let taken_up = self.indexer.on_this_thread(cache, |take| {
-            let decoded = wal.parts(start).try_for_each(|(at, part)| {
-                let there = end.bytes_since(at).min(part.bytes().len() as u64) as usize;
-                go_on(decoder.decode(at, &part.bytes()[..there], take))
-            });
-            decoder.finish(take);
-            decoded.break_value().unwrap_or(Ok(()))
-        });
-        Flushed { appended, synced, taken_up }
-    }
-
-    /// The disk and several processors work at the same time.
-    fn flush_at_once(&mut self, start: Lsn, wal: &Pending) -> Flushed {
-        let (cache, decoder, indexer) = (&*self.cache, &mut self.decoder, &mut self.indexer);
-        let (done, parts_done) = mpsc::channel();
-        let log = move || {
-            let appended = wal.parts(start).try_for_each(|(at, part)| {
-                part.append(cache, at)?;
-                // Nobody listens any more after a bad record; the bytes are kept all the same.
-                let _ = done.send(());
-                Ok(())
-            });
-            drop(done);
-            (appended, cache.wal().sync())
-        };
-        let flushed = std::thread::scope(|scope| {
-            let thread = std::thread::Builder::new().name("wal log".to_owned()).spawn_scoped(scope, log).ok()?;
-            let taken_up = indexer.on_another_thread(cache, |take| {
-                let decoded = wal
-                    .parts(start)
-                    .zip(parts_done)
-                    .try_for_each(|((at, part), ())| go_on(decoder.decode(at, part.bytes(), take)));
-                decoder.finish(take);
-                decoded.break_value().unwrap_or(Ok(()))
-            });
-            let (appended, synced) = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            Some(Flushed { appended, synced, taken_up })
-        });
-        // No thread can be had.
-        flushed.unwrap_or_else(|| self.flush_in_turn(start, wal))
-    }
-
     /// Forgets the bytes after the last whole record: they may come again, and be others.
     fn rewind(&mut self) -> Result<(), IngestError> {
-        self.decoder.begin_again(self.cache.last_record_lsn(), self.cache.wal().timelines())?;
-        self.pending.clear();
-        self.next = self.resume_lsn();
+        self.taker.begin_again(self.cache.last_record_lsn(), self.cache.wal().timelines())?;
+        self.pending.begin_again(self.resume_lsn());
         Ok(())
     }
 }
 
-/// What decoding came to, as a reason to go on or to stop.
-fn go_on(decoded: Result<ControlFlow<()>, IngestError>) -> ControlFlow<Result<(), IngestError>> {
-    match decoded {
-        Ok(ControlFlow::Continue(())) => ControlFlow::Continue(()),
-        ended => ControlFlow::Break(ended.map(drop)),
+impl Drop for Ingest {
+    fn drop(&mut self) {
+        // Who lets go of a timeline may remove its directory.
+        self.syncing.take().map(JoinHandle::join);
     }
-}
-
-/// How the parts of a flush went.
-struct Flushed {
-    appended: Result<(), WalLogError>,
-    /// Of what was appended, also if that is not everything.
-    synced: Result<Lsn, WalLogError>,
-    /// Of what was appended, too.
-    taken_up: Result<(), IngestError>,
 }
 
 /// Says where the log ends, and what ended it. Bytes that are no records are what a crash leaves of a write that was not acknowledged, unless it is known

@@ -58,7 +58,7 @@ pub struct StreamOptions {
     /// After this long without any message the connection counts as dead. The server sends a keepalive
     /// after half its `wal_sender_timeout`, and we ask for one after half of this. Default 60 s.
     pub receiver_timeout: Duration,
-    /// The sink is flushed at the latest at each multiple of this in the WAL. Default [`StreamOptions::FLUSH_BYTES`].
+    /// A flush of the sink is begun at the latest at each multiple of this in the WAL. Default [`StreamOptions::FLUSH_BYTES`].
     pub flush_bytes: u64,
     /// The wait after the first failure; it doubles with each further one. Default 200 ms.
     pub backoff_initial: Duration,

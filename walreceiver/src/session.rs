@@ -46,8 +46,10 @@ pub(crate) struct Session<'a> {
     compared: Lsn,
     /// The position after the last byte given to the sink.
     position: Lsn,
-    /// Bytes given to the sink since it was flushed.
+    /// Bytes given to the sink since it was flushed, or began to be.
     unflushed: u64,
+    /// Whether a flush was begun, and none made since.
+    begun: bool,
     /// The end of the server's WAL as it last said.
     server_end: Lsn,
     /// Whether the server waits for our positions.
@@ -139,6 +141,7 @@ impl<'a> Session<'a> {
             compared: compare_from,
             position: start,
             unflushed: 0,
+            begun: false,
             server_end,
             reply_due: true,
             asked: false,
@@ -166,7 +169,7 @@ impl<'a> Session<'a> {
     /// was the sink and for good.
     pub(crate) fn run(mut self) -> Result<TimelineEnd, Error> {
         let end = if self.at_end { self.timeline_end() } else { self.pump() };
-        if self.unflushed > 0 && !matches!(&end, Err(error @ Error::Sink(_)) if !error.is_transient()) {
+        if (self.unflushed > 0 || self.begun) && !matches!(&end, Err(error @ Error::Sink(_)) if !error.is_transient()) {
             self.flush()?;
         }
         if let Err(Error::Stopped) = end {
@@ -182,11 +185,12 @@ impl<'a> Session<'a> {
                     return Ok(end);
                 }
                 if self.flush_is_due() {
-                    self.report(false)?;
+                    let positions = self.begin_flush()?;
+                    self.send_positions(positions, false)?;
                 }
             }
             self.publish();
-            if self.unflushed > 0 || self.reply_due {
+            if self.unflushed > 0 || self.begun || self.reply_due {
                 match self.connection.wire.fill_now()? {
                     Fill::Bytes => self.hear(),
                     Fill::Nothing => self.report(false)?,
@@ -301,6 +305,18 @@ impl<'a> Session<'a> {
     /// Flushes the sink and answers with the positions that the server may hear.
     fn flush(&mut self) -> Result<Positions, Error> {
         let said = self.sink.flush().map_err(Error::Sink)?;
+        self.begun = false;
+        Ok(self.flushed(said))
+    }
+
+    /// The same, but what was written last need not be durable yet.
+    fn begin_flush(&mut self) -> Result<Positions, Error> {
+        let said = self.sink.begin_flush().map_err(Error::Sink)?;
+        self.begun = true;
+        Ok(self.flushed(said))
+    }
+
+    fn flushed(&mut self, said: Positions) -> Positions {
         // After a restart we ask for WAL from the sink's start on: the server must keep it until then.
         let safe = said.flushed.min(self.sink.start_lsn());
         let positions = Positions {
@@ -314,11 +330,15 @@ impl<'a> Session<'a> {
             status.bytes += bytes;
         });
         self.publish();
-        Ok(positions)
+        positions
     }
 
     fn report(&mut self, reply: bool) -> Result<(), Error> {
         let positions = self.flush()?;
+        self.send_positions(positions, reply)
+    }
+
+    fn send_positions(&mut self, positions: Positions, reply: bool) -> Result<(), Error> {
         write_positions(positions, reply, &mut self.connection.wire.outgoing);
         self.connection.wire.flush()?;
         self.reply_due = false;

@@ -153,6 +153,16 @@ pub trait WalSink {
     /// Whatever should end the receiver: for good, or for some time if it is [`Passing`](crate::Passing).
     fn flush(&mut self) -> Result<Positions, BoxError>;
 
+    /// Begins to make durable what was written, and says how far everything is by now. Called in the place of [`flush`](WalSink::flush) while more WAL waits in the
+    /// socket: so the sink need not wait for the disk, and what was begun here is ended by a later call of this or of `flush`, which comes in any case.
+    /// By default it is `flush`.
+    ///
+    /// # Errors
+    /// As [`flush`](WalSink::flush).
+    fn begin_flush(&mut self) -> Result<Positions, BoxError> {
+        self.flush()
+    }
+
     /// All WAL of the timeline was given and flushed, and the server goes on with the next one, whose history file this is. It may have been more: what
     /// follows `switch_lsn` is void, and never reaches [`start_lsn`](WalSink::start_lsn). Answers whether to go on with that
     /// timeline, from [`start_lsn`](WalSink::start_lsn) on, which must be `switch_lsn` then; by default the receiver ends here.

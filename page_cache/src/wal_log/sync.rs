@@ -49,8 +49,7 @@ impl WalLog {
     /// Makes everything appended so far durable, and tells up to where that is: only this may be acknowledged to the sender.
     ///
     /// # Errors
-    /// [`WalLogError::Poisoned`] if it fails, and ever after: what the kernel dropped once, it does not write later. [`WalLogError::Storage`] if a segment
-    /// could not be given its name: that can be tried again.
+    /// [`WalLogError::Poisoned`] if it fails, and ever after: what the kernel dropped once, it does not write later.
     pub fn sync(&self) -> Result<Lsn, WalLogError> {
         self.sync_to(self.end())
     }
@@ -108,7 +107,9 @@ impl WalLog {
             return Ok(());
         }
         let path = self.path(*segno);
-        self.storage.rename(&unfinished(&path), &path).context("rename into place", &path)?;
+        let renamed = self.storage.rename(&unfinished(&path), &path).context("rename into place", &path);
+        // Otherwise the name may be there after a crash, or not.
+        writer.poison_if(renamed)?;
         (writer.before, writer.dir_dirty) = (None, true);
         Ok(())
     }

@@ -1,7 +1,8 @@
 //! Batches into the index, on this thread or on one of their own.
 
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
 use page_cache::{Batch, PageCache};
 use pgdata::Lsn;
@@ -12,31 +13,52 @@ use crate::IngestError;
 /// How many full batches may wait for the thread.
 const WAITING: usize = 1;
 
-/// How far the index is.
-#[derive(Debug)]
+/// How far the index is: the LSNs of the last records of batches that readers do not see yet.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Taken(Arc<Mutex<VecDeque<Lsn>>>);
+
+impl Taken {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Lsn>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether readers see all that is in the index.
+    pub fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    /// Makes visible what is in the index and durable: what is before `durable`.
+    pub fn publish(&self, cache: &PageCache, durable: Lsn) -> Result<(), IngestError> {
+        let last = {
+            let mut ends = self.lock();
+            let count = ends.partition_point(|end| *end <= durable);
+            ends.drain(..count).next_back()
+        };
+        if let Some(last) = last {
+            cache.advance(last)?;
+        }
+        Ok(())
+    }
+}
+
+/// Puts batches into the index.
+#[derive(Debug, Default)]
 pub(super) struct Indexer {
-    /// The LSN of the last record in the index. Readers do not see what is there before it is durable.
-    taken_up: Lsn,
+    taken: Taken,
 }
 
 impl Indexer {
-    /// For an index in which the record that ends at `taken_up` is the last one.
-    pub fn new(taken_up: Lsn) -> Indexer {
-        Indexer { taken_up }
-    }
-
-    /// Makes visible what is in the index.
-    pub fn publish(&self, cache: &PageCache) -> Result<(), IngestError> {
-        cache.advance(self.taken_up)?;
-        Ok(())
+    /// How far it is.
+    pub fn taken(&self) -> &Taken {
+        &self.taken
     }
 
     fn take_up(&mut self, cache: &PageCache, batch: &mut Batch, end: Lsn) -> Result<(), IngestError> {
         let result = cache.ingest_batch(batch);
         match &result {
-            Ok(()) => self.taken_up = end,
+            Ok(()) => self.taken.lock().push_back(end),
             // Records before a refused one are good.
-            Err(page_cache::IngestError::Poisoned(poison)) => self.taken_up = poison.good.min(end),
+            Err(page_cache::IngestError::Poisoned(poison)) => self.taken.lock().push_back(poison.good.min(end)),
             // Nothing was taken up.
             Err(_) => {}
         }

@@ -1,84 +1,64 @@
-//! WAL that waits for the flush.
+//! WAL that is not in the log yet.
 
 use std::sync::Arc;
 
-use page_cache::{PageCache, WalLogError};
+use page_cache::PageCache;
 use pgdata::Lsn;
 
 /// What is appended and then decoded at a time: little enough for a processor's own cache. Pieces end at its multiples, so none goes over the end of a segment.
-const PIECE: usize = 256 << 10;
+pub(super) const PIECE: usize = 256 << 10;
 
-/// Some consecutive WAL, in memory that the cache goes on using for it.
-#[derive(Default)]
+/// Less than a piece of WAL, which grows.
 pub(super) struct Pending {
-    pieces: Vec<(Lsn, Arc<Vec<u8>>)>,
-    /// What is behind them, less than a piece.
-    rest: Vec<u8>,
-    bytes: usize,
-}
-
-/// A part of it.
-#[derive(Clone, Copy)]
-pub(super) enum Part<'a> {
-    /// Its memory is given away.
-    Piece(&'a Arc<Vec<u8>>),
-    /// Less than a piece: it is copied.
-    Rest(&'a [u8]),
-}
-
-impl Part<'_> {
-    pub fn bytes(&self) -> &[u8] {
-        match self {
-            Part::Piece(piece) => piece,
-            Part::Rest(rest) => rest,
-        }
-    }
-
-    /// Puts it into the log.
-    pub fn append(&self, cache: &PageCache, at: Lsn) -> Result<(), WalLogError> {
-        match self {
-            Part::Piece(piece) => cache.wal().append_shared(at, piece),
-            Part::Rest(rest) => cache.wal().append(at, rest),
-        }
-    }
+    start: Lsn,
+    bytes: Vec<u8>,
 }
 
 impl Pending {
-    pub fn bytes(&self) -> usize {
-        self.bytes
+    /// What is written next is at `start`.
+    pub fn new(start: Lsn) -> Pending {
+        Pending { start, bytes: Vec::new() }
     }
 
-    /// Adds what begins at `at`: behind the bytes that are there.
-    pub fn push(&mut self, cache: &PageCache, at: Lsn, wal: &[u8]) {
-        let (mut at, mut wal) = (at, wal);
-        while !wal.is_empty() {
-            if self.rest.capacity() == 0 {
-                self.rest = cache.wal().memory(PIECE);
-            }
-            let room = PIECE - at.0 as usize % PIECE;
-            let (taken, behind) = wal.split_at(wal.len().min(room));
-            self.rest.extend_from_slice(taken);
-            at = Lsn(at.0 + taken.len() as u64);
-            if taken.len() == room {
-                let start = Lsn(at.0 - self.rest.len() as u64);
-                self.pieces.push((start, Arc::new(std::mem::take(&mut self.rest))));
-            }
-            self.bytes += taken.len();
-            wal = behind;
+    /// Takes the first of the bytes that are behind its own. Answers with how many; if they make a piece whole, that has to be taken out.
+    pub fn fill(&mut self, cache: &PageCache, wal: &[u8]) -> usize {
+        if self.bytes.capacity() == 0 {
+            self.bytes = cache.wal().memory(PIECE);
         }
+        let taken = wal.len().min(self.room());
+        self.bytes.extend_from_slice(&wal[..taken]);
+        taken
     }
 
-    /// The parts in their order, and where each begins; the first at `start`.
-    pub fn parts(&self, start: Lsn) -> impl Iterator<Item = (Lsn, Part<'_>)> + Clone {
-        let rest = Lsn(start.0 + (self.bytes - self.rest.len()) as u64);
-        let pieces = self.pieces.iter().map(|(at, piece)| (*at, Part::Piece(piece)));
-        pieces.chain(Some((rest, Part::Rest(&self.rest))).filter(|_| !self.rest.is_empty()))
+    fn room(&self) -> usize {
+        PIECE - (self.start.0 as usize + self.bytes.len()) % PIECE
     }
 
-    /// Makes it empty.
-    pub fn clear(&mut self) {
-        self.pieces.clear();
-        self.rest.clear();
-        self.bytes = 0;
+    /// Whether it ends where pieces do.
+    pub fn is_whole(&self) -> bool {
+        !self.bytes.is_empty() && self.room() == PIECE
+    }
+
+    /// Where its bytes begin, and the bytes.
+    pub fn rest(&self) -> (Lsn, &[u8]) {
+        (self.start, &self.bytes)
+    }
+
+    /// Where its bytes end.
+    pub fn end(&self) -> Lsn {
+        Lsn(self.start.0 + self.bytes.len() as u64)
+    }
+
+    /// Takes a piece out: where it begins, and its bytes, in memory that can go on being used for them.
+    pub fn take(&mut self) -> (Lsn, Arc<Vec<u8>>) {
+        let (start, end) = (self.start, self.end());
+        self.start = end;
+        (start, Arc::new(std::mem::take(&mut self.bytes)))
+    }
+
+    /// Forgets its bytes. What is written next is at `start`.
+    pub fn begin_again(&mut self, start: Lsn) {
+        self.start = start;
+        self.bytes.clear();
     }
 }

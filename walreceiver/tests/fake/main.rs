@@ -315,3 +315,64 @@ fn a_server_shows_that_it_has_the_same_wal_before_anything_new_is_taken() {
         }
     }
 }
+
+/// Makes WAL durable only in the background, and says so.
+struct Begins {
+    sink: Sink,
+    begun: Arc<Mutex<usize>>,
+}
+
+impl WalSink for Begins {
+    fn start_lsn(&self) -> Lsn {
+        self.sink.start_lsn()
+    }
+    fn compare_from(&self) -> Lsn {
+        assert_eq!(*self.begun.lock().unwrap() % 2, 0, "what was begun was not ended before the next connection");
+        self.sink.start_lsn()
+    }
+    fn write(&mut self, lsn: Lsn, wal: &[u8]) -> Result<(), BoxError> {
+        self.sink.write(lsn, wal)
+    }
+    fn begin_flush(&mut self) -> Result<Positions, BoxError> {
+        *self.begun.lock().unwrap() |= 1;
+        Ok(Positions { written: self.sink.start_lsn(), flushed: START, applied: START })
+    }
+    fn flush(&mut self) -> Result<Positions, BoxError> {
+        let mut begun = self.begun.lock().unwrap();
+        *begun += *begun % 2;
+        drop(begun);
+        self.sink.flush()
+    }
+}
+
+/// Whether the server waits then, or goes away.
+#[test]
+fn a_flush_that_was_begun_is_ended_when_no_more_comes() {
+    for stays in [true, false] {
+        let primary = serve(move |number, mut peer| {
+            let start = peer.start_streaming();
+            if start == START {
+                // Exactly what a flush is begun at: nothing is left that would ask for one.
+                peer.wal(START, &[7; 1000]);
+                if stays {
+                    peer.drain();
+                }
+            } else {
+                assert!(number > 0);
+                peer.wal(start, &[8; 1000]);
+                peer.drain();
+            }
+        });
+        let (wal, stop, status) = (Arc::new(Mutex::new(Vec::new())), StopHandle::new(), ReceiverStatus::new());
+        let enough = if stays { 1000 } else { 2000 };
+        let sink = Sink { wal: wal.clone(), enough, full: (0, 0), stop: stop.clone() };
+        let begun = Arc::new(Mutex::new(0));
+        let mut options = StreamOptions::new(1);
+        options.flush_bytes = 1000;
+        options.backoff_initial = Duration::from_millis(1);
+        let end = stream(&primary, &options, &mut Begins { sink, begun: begun.clone() }, &stop, &status);
+        assert_eq!((end.unwrap(), wal.lock().unwrap().len()), (Outcome::Stopped, enough));
+        let begun = *begun.lock().unwrap();
+        assert!(begun > 0 && begun.is_multiple_of(2), "{begun}");
+    }
+}
