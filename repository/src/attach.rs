@@ -53,7 +53,8 @@ impl Attach {
         info: TimelineInfo,
     ) -> Result<Self, AttachTimelineError> {
         names::write(&dir.join(crate::timeline::NAME_FILE), &name)?;
-        let writer = BaseWriter::create(&dir.join(crate::timeline::VERSIONS), info)?;
+        let writer =
+            BaseWriter::create_on(Arc::clone(&repository.storage), &dir.join(crate::timeline::VERSIONS), info)?;
         Ok(Attach {
             repository,
             id,

@@ -47,7 +47,10 @@ pub use error::{
 pub use id::{Id, ParseIdError};
 pub use ingest::{Ingest, Progress};
 pub use names::{DEFAULT_TENANT, make_dir};
-pub use page_cache::{KeepImagesError, LookupError, ReadError as StateError, Status, TimelineInfo, WalLogError};
+pub use page_cache::{
+    FileSystem, KeepImagesError, LookupError, ReadError as StateError, Status, Storage, StorageFile, TimelineInfo,
+    WalLogError,
+};
 pub use pages::PageStats;
 pub use repository::{BrokenTimeline, Options, Repository, Reservation};
 pub use timeline::Timeline;

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use page_cache::{ManifestError, OpenError, TimelineInfo};
+use page_cache::{FileSystem, ManifestError, OpenError, Storage, TimelineInfo};
 
 use crate::images::ImageThread;
 use crate::names::{self, DEFAULT_TENANT};
@@ -45,10 +45,11 @@ impl Default for Options {
 /// DIR/tenants/<id>/timelines/<id>/versions/             image layers and WAL: see the crate page_cache
 /// ```
 pub struct Repository {
-    engines: Box<dyn Engines>,
-    options: Options,
-    pages: Arc<Pages>,
-    images: ImageThread,
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) engines: Box<dyn Engines>,
+    pub(crate) options: Options,
+    pub(crate) pages: Arc<Pages>,
+    pub(crate) images: ImageThread,
     tenant: Tenant,
     unfinished: Vec<PathBuf>,
     broken: Vec<BrokenTimeline>,
@@ -89,7 +90,17 @@ impl Repository {
     ///
     /// # Errors
     /// If the directory itself or its tenant cannot be read.
-    pub fn open(
+    pub fn open(dir: &Path, engines: Box<dyn Engines>, options: Options) -> Result<Arc<Repository>, RepositoryError> {
+        Self::open_on(Arc::new(FileSystem), dir, engines, options)
+    }
+
+    /// [`Repository::open`] with another storage than the operating system's files for what timelines consist of: base images, WAL, images of pages. Names are
+    /// in the directory all the same.
+    ///
+    /// # Errors
+    /// As [`Repository::open`].
+    pub fn open_on(
+        storage: Arc<dyn Storage>,
         dir: &Path,
         engines: Box<dyn Engines>,
         mut options: Options,
@@ -103,7 +114,7 @@ impl Repository {
             options.image_percent = 0;
             ImageThread::none()
         });
-        let mut repository = Repository { engines, options, pages, images, tenant, unfinished, broken, state };
+        let mut repository = Repository { storage, engines, options, pages, images, tenant, unfinished, broken, state };
         for entry in subdirectories(&repository.timelines_dir())? {
             repository.open_timeline_at(&entry);
         }
@@ -147,8 +158,7 @@ impl Repository {
 
     /// Opens a complete timeline and makes it visible.
     pub(crate) fn adopt(&self, id: Id, name: &str, dir: &Path) -> Result<Arc<Timeline>, OpenTimelineError> {
-        let (pages, images) = (Arc::clone(&self.pages), self.images.work());
-        let timeline = Arc::new(Timeline::open(id, name, dir, &self.options, pages, &*self.engines, images)?);
+        let timeline = Arc::new(Timeline::open(id, name, dir, self)?);
         tracing::info!(%id, name, last_record_lsn = %timeline.last_record_lsn(), "timeline is open");
         let mut state = self.write();
         state.attaching.remove(name);

@@ -8,11 +8,11 @@ use page_cache::{PageCache, TimelineInfo};
 use pgdata::{ClusterState, ControlFile, Lsn, Timelines};
 
 use crate::attach::history_path;
-use crate::images::{self, ImageWork, Images};
+use crate::images::{self, Images};
 use crate::ingest::Fault;
 use crate::make::PageMaker;
 use crate::pages::Pages;
-use crate::{Engines, HistoryFileError, Id, Ingest, IngestError, KeepImagesError, LostWal, OpenTimelineError, Options};
+use crate::{HistoryFileError, Id, Ingest, IngestError, KeepImagesError, LostWal, OpenTimelineError, Repository};
 
 /// The file with the branch's name in a timeline's directory.
 pub(crate) const NAME_FILE: &str = "branch.json";
@@ -35,30 +35,24 @@ pub struct Timeline {
 }
 
 impl Timeline {
-    pub(crate) fn open(
-        id: Id,
-        name: &str,
-        dir: &Path,
-        options: &Options,
-        pages: Arc<Pages>,
-        engines: &dyn Engines,
-        images: &ImageWork,
-    ) -> Result<Timeline, OpenTimelineError> {
+    pub(crate) fn open(id: Id, name: &str, dir: &Path, repository: &Repository) -> Result<Timeline, OpenTimelineError> {
         let options = page_cache::Options {
-            window_bytes: options.window_bytes,
-            image_percent: options.image_percent,
+            window_bytes: repository.options.window_bytes,
+            image_percent: repository.options.image_percent,
             ..page_cache::Options::default()
         };
-        let cache = PageCache::open(&dir.join(VERSIONS), options)?;
+        let cache = PageCache::open_on(Arc::clone(&repository.storage), &dir.join(VERSIONS), options)?;
         let control_bytes = cache.base_blob("global/pg_control")?.ok_or(OpenTimelineError::NoControlFile)?;
         let control = ControlFile::parse(&control_bytes)?;
         let checksums = control.data_checksums();
-        let redo = engines.engine(cache.info().version, &control_bytes).map_err(OpenTimelineError::Engine)?;
+        let redo =
+            repository.engines.engine(cache.info().version, &control_bytes).map_err(OpenTimelineError::Engine)?;
         let initial = ClusterState::new(control);
         cache.set_initial_cluster(initial.clone());
         let cache = Arc::new(cache);
         let maker = Arc::new(PageMaker { cache: Arc::clone(&cache), redo });
-        let ingest = Ingest::recover(Arc::clone(&cache), initial, Images::new(id, Arc::clone(&maker), images.clone()))?;
+        let images = Images::new(id, Arc::clone(&maker), repository.images.work().clone());
+        let ingest = Ingest::recover(Arc::clone(&cache), initial, images)?;
         let (fault, lost) = (Arc::clone(ingest.fault()), ingest.lost().cloned());
         Ok(Timeline {
             id,
@@ -66,7 +60,7 @@ impl Timeline {
             dir: dir.to_owned(),
             cache,
             maker,
-            pages,
+            pages: Arc::clone(&repository.pages),
             checksums,
             ingest: Mutex::new(ingest),
             fault,

@@ -3,6 +3,7 @@
 mod attach;
 mod damage;
 mod fixture;
+mod full;
 mod images;
 mod pages;
 mod resume;
