@@ -129,6 +129,12 @@ impl PageCache {
         keys
     }
 
+    /// Says that these of [`PageCache::pages_to_image`] have no image yet: the next call looks at them again.
+    pub fn look_again(&self, pages: &[PageKey]) {
+        let mut state = self.write_state();
+        pages.iter().for_each(|key| state.index.look_again(*key));
+    }
+
     /// Keeps what pages are at an LSN, exactly as redo makes them there, so that later reads begin with that. The caller answers for the
     /// content. Answers with how many of the images are of use.
     ///
@@ -166,9 +172,13 @@ impl PageCache {
             let image = KeptImage { number: ImageNumber(first.number.0 + at), key, lsn: *lsn };
             let Err(error) = self.images.log.read_run(image, &[*lsn], std::slice::from_mut(page)) else { continue };
             all = false;
-            self.images.damaged.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(%key, %lsn, %error, "an image of a page is not used any more; the page is made of its records");
-            self.write_state().index.remove_image(image);
+            let unusable = self.images.log.unusable(image.number, &error);
+            let mut state = self.write_state();
+            let removed = state.index.remove_images(key, &unusable);
+            state.index.look_again(key);
+            drop(state);
+            self.images.damaged.fetch_add(removed as u64, Ordering::Relaxed);
+            tracing::error!(%key, %lsn, removed, %error, "images of a page are not used any more; it is made of its records");
         }
         all
     }

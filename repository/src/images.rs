@@ -215,14 +215,21 @@ fn go_on(shared: &Shared, patience: Instant) -> bool {
 pub(crate) fn make_images(maker: &PageMaker, mut go_on: impl FnMut() -> bool) -> Result<usize, KeepImagesError> {
     let mut pages = vec![[0; PAGE_SIZE]; AT_ONCE];
     let mut kept = 0;
-    for keys in maker.cache.pages_to_image().chunks(AT_ONCE) {
+    let all = maker.cache.pages_to_image();
+    for (keys, done) in all.chunks(AT_ONCE).zip((0..).step_by(AT_ONCE)) {
         if !go_on() {
             break;
         }
         let lsn = maker.cache.last_record_lsn();
         let made = make_some(maker, keys, lsn, &mut pages);
         let images: Vec<(PageKey, &Page)> = made.into_iter().map(|at| (keys[at], &pages[at])).collect();
-        kept += maker.cache.keep_images(lsn, &images)?;
+        match maker.cache.keep_images(lsn, &images) {
+            Ok(of_use) => kept += of_use,
+            Err(error) => {
+                maker.cache.look_again(&all[done..]);
+                return Err(error);
+            }
+        }
     }
     Ok(kept)
 }

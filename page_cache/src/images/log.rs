@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -384,6 +385,19 @@ impl ImageLog {
             rest = behind;
         }
         Ok(())
+    }
+
+    /// Which images are not to be asked for any more after an error of [`ImageLog::read_run`] for one of them: if it is not what was written, itself; if its
+    /// file cannot be read, all of the file.
+    pub fn unusable(&self, image: ImageNumber, error: &ImageLogError) -> Range<ImageNumber> {
+        let number = image.0;
+        match error {
+            ImageLogError::Storage(_) => {
+                let (place, behind) = self.place(number);
+                ImageNumber(place.first)..ImageNumber(number.saturating_add(behind))
+            }
+            _ => image..ImageNumber(number + 1),
+        }
     }
 
     /// The file that an image is in, and how many follow in it, itself included.

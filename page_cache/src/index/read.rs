@@ -1,5 +1,6 @@
 //! Questions about one object, page or small file at an LSN.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use pgdata::{ClusterState, DbTag, Lsn, Object, PageEffect, PageKey, RelTag};
@@ -182,10 +183,15 @@ impl Index {
         self.versions.add_images(page, images)
     }
 
-    /// Takes an image out: the page is made of what is older, as if it had never been.
-    pub fn remove_image(&mut self, image: KeptImage) {
-        if let Some(page) = self.page_id(image.key) {
-            self.versions.remove_image(page, image.number);
+    /// Takes images out that a page has among these: it is made of what is older, as if they had never been. Answers with how many it had.
+    pub fn remove_images(&mut self, key: PageKey, images: &Range<ImageNumber>) -> usize {
+        self.page_id(key).map_or(0, |page| self.versions.remove_images(page, images))
+    }
+
+    /// Counts a page among those that have grown.
+    pub fn look_again(&mut self, key: PageKey) {
+        if let Some(page) = self.page_id(key) {
+            self.versions.look_again(page);
         }
     }
 

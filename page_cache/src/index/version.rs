@@ -1,6 +1,7 @@
 //! Which records belong to which page.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use foldhash::fast::RandomState;
 use pgdata::wal::SegmentSize;
@@ -191,10 +192,8 @@ impl VersionMap {
         versions.push(version);
         *last = version.lsn();
         self.versions += 1;
-        if versions.len().is_multiple_of(LOOK_AGAIN)
-            && let Some(grown) = &mut self.grown
-        {
-            grown.push(page);
+        if versions.len().is_multiple_of(LOOK_AGAIN) {
+            self.look_again(page);
         }
     }
 
@@ -234,13 +233,21 @@ impl VersionMap {
         new.len()
     }
 
-    /// Takes an image out.
-    pub fn remove_image(&mut self, page: PageId, image: ImageNumber) {
-        let Some(versions) = self.page_mut(page) else { return };
+    /// Takes images out that a page has among these; answers with how many it had.
+    pub fn remove_images(&mut self, page: PageId, images: &Range<ImageNumber>) -> usize {
+        let Some(versions) = self.page_mut(page) else { return 0 };
         let before = versions.len();
-        versions.retain(|version| version.image() != Some(image));
+        versions.retain(|version| version.image().is_none_or(|image| !images.contains(&image)));
         let removed = before - versions.len();
         self.images -= removed;
+        removed
+    }
+
+    /// Counts a page among those that have grown, whether it has or not.
+    pub fn look_again(&mut self, page: PageId) {
+        if let Some(grown) = &mut self.grown {
+            grown.push(page);
+        }
     }
 
     /// The pages that have got versions since the last call, many enough to look at them; perhaps several times each, in no order.
@@ -366,9 +373,9 @@ mod tests {
         // The next record goes behind it, also one with an older image's bits.
         map.push((1, 1), version_at(80, 1));
         assert_eq!(map.get((1, 1)).last().map(Version::lsn), Some(Lsn(80)));
-        map.remove_image((1, 1), ImageNumber(7));
-        map.remove_image((1, 1), ImageNumber(9));
-        map.remove_image((2, 1), ImageNumber(7));
+        map.remove_images((1, 1), &(ImageNumber(7)..ImageNumber(8)));
+        map.remove_images((1, 1), &(ImageNumber(9)..ImageNumber(10)));
+        map.remove_images((2, 1), &(ImageNumber(7)..ImageNumber(8)));
         assert_eq!((map.get((1, 1)).len(), map.images()), (6, 1));
     }
 

@@ -460,6 +460,31 @@ fn an_image_that_changes_while_it_is_in_use_is_replaced_by_its_records() {
     lab.check(last);
 }
 
+/// Who reads one page does not try all that cannot be read, one after the other.
+#[test]
+fn a_file_that_cannot_be_read_is_given_up_at_once() {
+    let mut lab = Lab::new();
+    lab.cache = open_with(&lab.disk, Options { image_file_pages: 100, ..options() });
+    lab.cache.use_images();
+    for _ in 0..20 {
+        for block in 0..2 {
+            lab.record(block);
+        }
+        lab.keep(&[0, 1]).unwrap();
+    }
+    let last = lab.cache.last_record_lsn();
+    lab.disk.overwrite(&lab.image_files()[0], Vec::new());
+    let mut page = [0; PAGE_SIZE];
+    assert_eq!(lab.cache.lookup(key(0), last, &mut page).unwrap().records.len(), 20);
+    assert_eq!((lab.cache.status().images, lab.cache.status().damaged_images), (20, 20));
+    lab.check(last);
+    // New ones take their place.
+    assert_eq!(lab.cache.pages_to_image(), [key(0), key(1)]);
+    assert!(lab.cache.pages_to_image().is_empty());
+    lab.cache.look_again(&[key(1)]);
+    assert_eq!(lab.cache.pages_to_image(), [key(1)]);
+}
+
 #[test]
 fn a_full_disk_costs_images_and_nothing_else() {
     let mut lab = filled(4);
