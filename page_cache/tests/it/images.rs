@@ -464,7 +464,7 @@ fn an_image_that_changes_while_it_is_in_use_is_replaced_by_its_records() {
 #[test]
 fn a_file_that_cannot_be_read_is_given_up_at_once() {
     let mut lab = Lab::new();
-    lab.cache = open_with(&lab.disk, Options { image_file_pages: 100, ..options() });
+    lab.cache = open_with(&lab.disk, Options { image_percent: u32::MAX, image_file_pages: 100, ..options() });
     lab.cache.use_images();
     for _ in 0..20 {
         for block in 0..2 {
