@@ -156,7 +156,7 @@ impl Timeline {
     }
 
     /// Makes, now and here, the images of pages that it is time for, so that later reads have fewer records to apply. A repository has a thread
-    /// that does this by itself ([`Options::image_percent`]). Answers with how many were kept.
+    /// that does this by itself ([`Options::image_percent`](crate::Options::image_percent)). Answers with how many were kept.
     ///
     /// # Errors
     /// If they cannot be written. Nothing depends on them but time.
