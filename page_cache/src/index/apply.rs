@@ -127,6 +127,8 @@ impl Index {
         let interned = self.intern(object, None);
         let number = interned as usize;
         match object {
+            // Nothing is newer than what was looked at when nothing had happened since: so it is nearly always, and then this is one comparison.
+            Object::Relation(_) if self.objects[number].1.events_then == self.events => {}
             Object::Relation(rel) => {
                 while let Some((at, event)) = self.next_event(number) {
                     let copied = match event {
@@ -143,6 +145,7 @@ impl Index {
                     }
                     history.seen += 1;
                 }
+                self.objects[number].1.events_then = self.events;
             }
             // One that exists was entered when it came into being.
             Object::Slru(segment) => {
@@ -187,6 +190,7 @@ impl Index {
     fn database_event(&mut self, lsn: Lsn, tag: DbTag, event: DatabaseEvent) {
         let number = self.database_number(tag);
         self.databases[number as usize].events.push((lsn, event));
+        self.events += 1;
     }
 
     fn end_slru_segments(&mut self, lsn: Lsn, kind: SlruKind, gone: impl Fn(u32) -> bool) {

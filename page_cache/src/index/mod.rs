@@ -71,6 +71,8 @@ pub(crate) struct Index {
     objects: Vec<(Object, ObjectHistory)>,
     database_numbers: HashMap<DbTag, u32, RandomState>,
     databases: Vec<Database>,
+    /// How many events all of them have together.
+    events: usize,
     slru_segments: BTreeSet<SlruSegment>,
     blobs: BTreeMap<String, BlobHistory>,
     cluster: ClusterHistory,
@@ -99,6 +101,7 @@ impl Index {
             objects: Vec::new(),
             database_numbers: HashMap::default(),
             databases: Vec::new(),
+            events: 0,
             slru_segments: BTreeSet::new(),
             blobs: BTreeMap::new(),
             cluster: ClusterHistory::default(),

@@ -43,6 +43,8 @@ pub(crate) struct ObjectHistory {
     pub database: Option<u32>,
     /// How many of its database's events are part of this history already.
     pub seen: usize,
+    /// How many events there were of all databases together when it was last looked for new ones.
+    pub events_then: usize,
     /// Its size in the base image, if it is there.
     pub base: Option<u32>,
     sizes: Vec<SizeAt>,
@@ -51,7 +53,7 @@ pub(crate) struct ObjectHistory {
 
 impl ObjectHistory {
     pub fn new(database: Option<u32>, base: Option<u32>) -> Self {
-        ObjectHistory { database, seen: 0, base, sizes: Vec::new(), cuts: Vec::new() }
+        ObjectHistory { database, seen: 0, events_then: 0, base, sizes: Vec::new(), cuts: Vec::new() }
     }
 
     /// The size at an LSN, by its own history alone; `None` if it does not exist then.

@@ -22,6 +22,7 @@ pub fn measure(stage: &Stage, rounds: usize, interrupt: &Interrupt) -> Result<()
     say(&format!("\n$ pageserver {}\n", arguments.join(" ")));
     let mut turns = Turns::default();
     for round in 0..rounds {
+        quiet_disk();
         let output = run(&mut stage.command(&arguments))?;
         let report: Value = serde_json::from_slice(&output.stdout).context("what bench ingest printed")?;
         if round == 0 {
@@ -30,12 +31,16 @@ pub fn measure(stage: &Stage, rounds: usize, interrupt: &Interrupt) -> Result<()
             }
         }
         turns.take(&report)?;
+        quiet_disk();
         turns.stock.push(replay::standby(stage, round, Settings::Default)?);
+        quiet_disk();
         turns.favoured.push(replay::standby(stage, round, Settings::Favourable)?);
         turns.waldump.push(replay::waldump(stage, start, end)?);
         interrupt.check()?;
     }
-    say(&format!("{rounds} turns of each, alternating with a stock replay and pg_waldump; medians."));
+    say(&format!(
+        "{rounds} turns of each, alternating with a stock replay and pg_waldump; before each, what was written before is on the disk. Medians."
+    ));
     say(
         "Stock replay: PostgreSQL restored from the same backup, redo alone by its own log, WAL in its pg_wal; with default settings, and with 256 MB \
          of buffers, no fsync and no checkpoints.\n",
@@ -64,6 +69,11 @@ pub fn measure(stage: &Stage, rounds: usize, interrupt: &Interrupt) -> Result<()
         ],
     );
     Ok(())
+}
+
+/// Waits until what the turn before has written is on the disk, so that this one has the disk for itself.
+fn quiet_disk() {
+    rustix::fs::sync();
 }
 
 /// Millions of bytes a second in each turn.
