@@ -24,6 +24,8 @@ pub struct Options {
     pub window_bytes: usize,
     /// How much disk images of pages may take, in percent of the WAL's bytes: see [`PageCache::pages_to_image`]. With 0 there are none.
     pub image_percent: u32,
+    /// Who makes images: a number that changes when the same records come to make another page. Those of another one are removed.
+    pub image_maker: u32,
     /// Pages in a file of images.
     pub image_file_pages: u32,
 }
@@ -31,7 +33,7 @@ pub struct Options {
 impl Default for Options {
     /// 256 MiB of WAL; images take as much disk as the WAL, in files of 256 MiB.
     fn default() -> Self {
-        Options { window_bytes: 256 << 20, image_percent: 100, image_file_pages: DEFAULT_FILE_PAGES }
+        Options { window_bytes: 256 << 20, image_percent: 100, image_maker: 0, image_file_pages: DEFAULT_FILE_PAGES }
     }
 }
 

@@ -45,7 +45,7 @@ impl Images {
         system_id: u64,
         options: &Options,
     ) -> Result<Self, StorageError> {
-        let (log, found) = ImageLog::open(storage, dir, system_id, options.image_file_pages)?;
+        let (log, found) = ImageLog::open(storage, dir, system_id, options.image_maker, options.image_file_pages)?;
         let found = Mutex::new(Some(found));
         Ok(Images { log, percent: options.image_percent, found, damaged: AtomicU64::new(0) })
     }

@@ -60,3 +60,7 @@ pub use on_demand::OnDemand;
 pub use request::{MaskRequest, Redo, RedoError, RedoRecord, RedoRequest};
 pub use routed::Routed;
 pub use verify::{VerifyRedo, VerifyStats};
+
+/// To be raised with each change after which the same records make another page, because something was wrong before: whoever keeps pages that were made
+/// (`page_cache` does, as images) lets go of those that another revision has made.
+pub const REVISION: u32 = 1;

@@ -31,35 +31,49 @@ pub(super) fn offset(slot: u32) -> u64 {
     HEADER as u64 + u64::from(slot) * ENTRY as u64
 }
 
-pub(super) fn header(system_id: u64, number: u32, salt: u64) -> [u8; HEADER] {
-    let mut out = [0; HEADER];
-    out[..8].copy_from_slice(MAGIC);
-    out[8..12].copy_from_slice(&FORMAT.to_le_bytes());
-    out[12..16].copy_from_slice(&(PAGE_SIZE as u32).to_le_bytes());
-    out[16..24].copy_from_slice(&system_id.to_le_bytes());
-    out[24..28].copy_from_slice(&number.to_le_bytes());
-    out[28..36].copy_from_slice(&salt.to_le_bytes());
-    let crc = crc32c::crc32c(&out[..60]);
-    out[60..].copy_from_slice(&crc.to_le_bytes());
-    out
+/// What is said of a file at its beginning.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct FileHeader {
+    pub system_id: u64,
+    pub number: u32,
+    pub salt: u64,
+    /// Who made the images.
+    pub maker: u32,
 }
 
-/// The salt of a file that begins as that of this number and cluster does.
-pub(super) fn parse_header(bytes: &[u8; HEADER], system_id: u64, number: u32) -> Result<u64, LayerFormatError> {
-    if &bytes[..8] != MAGIC {
-        return Err(LayerFormatError::Magic("header"));
+impl FileHeader {
+    pub fn to_bytes(self) -> [u8; HEADER] {
+        let mut out = [0; HEADER];
+        out[..8].copy_from_slice(MAGIC);
+        out[8..12].copy_from_slice(&FORMAT.to_le_bytes());
+        out[12..16].copy_from_slice(&(PAGE_SIZE as u32).to_le_bytes());
+        out[16..24].copy_from_slice(&self.system_id.to_le_bytes());
+        out[24..28].copy_from_slice(&self.number.to_le_bytes());
+        out[28..36].copy_from_slice(&self.salt.to_le_bytes());
+        out[36..40].copy_from_slice(&self.maker.to_le_bytes());
+        let crc = crc32c::crc32c(&out[..60]);
+        out[60..].copy_from_slice(&crc.to_le_bytes());
+        out
     }
-    check_crc("header", &bytes[..60], u32_at(bytes, 60))?;
-    match (u32_at(bytes, 8), u32_at(bytes, 12)) {
-        (FORMAT, size) if size as usize == PAGE_SIZE => {}
-        (FORMAT, size) => return Err(LayerFormatError::PageSize(size)),
-        (format, _) => return Err(LayerFormatError::Format(format)),
+
+    /// The header of the file of this number and cluster.
+    pub fn parse(bytes: &[u8; HEADER], system_id: u64, number: u32) -> Result<FileHeader, LayerFormatError> {
+        if &bytes[..8] != MAGIC {
+            return Err(LayerFormatError::Magic("header"));
+        }
+        check_crc("header", &bytes[..60], u32_at(bytes, 60))?;
+        match (u32_at(bytes, 8), u32_at(bytes, 12)) {
+            (FORMAT, size) if size as usize == PAGE_SIZE => {}
+            (FORMAT, size) => return Err(LayerFormatError::PageSize(size)),
+            (format, _) => return Err(LayerFormatError::Format(format)),
+        }
+        let salt = u64::from(u32_at(bytes, 28)) | u64::from(u32_at(bytes, 32)) << 32;
+        let header = FileHeader { system_id, number, salt, maker: u32_at(bytes, 36) };
+        if bytes != &header.to_bytes() {
+            return Err(LayerFormatError::Value("it is of another cluster, or another file's".to_owned()));
+        }
+        Ok(header)
     }
-    let salt = u64::from(u32_at(bytes, 28)) | u64::from(u32_at(bytes, 32)) << 32;
-    if bytes != &header(system_id, number, salt) {
-        return Err(LayerFormatError::Value("it is of another cluster, or another file's".to_owned()));
-    }
-    Ok(salt)
 }
 
 /// What an image is of.
@@ -173,13 +187,13 @@ mod tests {
 
     #[test]
     fn every_bit_of_a_header_is_protected() {
-        let salt = 0x0123_4567_89AB_CDEF;
-        let mut bytes = header(77, 3, salt);
-        assert_eq!(parse_header(&bytes, 77, 3).unwrap(), salt);
-        assert!(parse_header(&bytes, 78, 3).is_err() && parse_header(&bytes, 77, 2).is_err());
+        let header = FileHeader { system_id: 77, number: 3, salt: 0x0123_4567_89AB_CDEF, maker: 0xFEDC_BA98 };
+        let mut bytes = header.to_bytes();
+        assert_eq!(FileHeader::parse(&bytes, 77, 3).unwrap(), header);
+        assert!(FileHeader::parse(&bytes, 78, 3).is_err() && FileHeader::parse(&bytes, 77, 2).is_err());
         for at in 0..HEADER {
             bytes[at] ^= 1 << (at % 8);
-            assert!(parse_header(&bytes, 77, 3).is_err(), "byte {at}");
+            assert!(FileHeader::parse(&bytes, 77, 3).is_err(), "byte {at}");
             bytes[at] ^= 1 << (at % 8);
         }
     }

@@ -11,8 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use pgdata::{Lsn, Page, PageKey};
 
 use super::format::{
-    ENTRY, HEADER, ImageName, TRAILER, footer, header, offset, parse_entry, parse_footer, parse_header, parse_trailer,
-    put_entry,
+    ENTRY, FileHeader, HEADER, ImageName, TRAILER, footer, offset, parse_entry, parse_footer, parse_trailer, put_entry,
 };
 use crate::index::{ImageNumber, KeptImage};
 use crate::layer::LayerFormatError;
@@ -44,6 +43,8 @@ pub(crate) enum ImageLogError {
     Format { path: PathBuf, offset: u64, source: LayerFormatError },
     #[error("the image file {} has at offset {offset} page {} at {}, not {} at {}", path.display(), got.key, got.lsn, expected.key, expected.lsn)]
     Other { path: PathBuf, offset: u64, got: ImageName, expected: ImageName },
+    #[error("the images are of another maker, {0}")]
+    Maker(u32),
     /// Making images durable failed before.
     #[error("no images are kept since making them durable failed: {0}")]
     Stopped(Arc<StorageError>),
@@ -83,6 +84,7 @@ pub(crate) struct ImageLog {
     storage: Arc<dyn Storage>,
     dir: PathBuf,
     system_id: u64,
+    maker: u32,
     file_pages: u32,
     places: RwLock<Vec<Place>>,
     open_files: RwLock<BTreeMap<u32, Arc<dyn StorageFile>>>,
@@ -102,11 +104,12 @@ struct Found {
 impl ImageLog {
     /// Opens the log in a timeline's directory. Answers also with all images in it.
     ///
-    /// A file that is damaged is renamed and not used: its pages are made of their records.
+    /// A file that is damaged is renamed and not used: its pages are made of their records. One of another maker is removed.
     pub fn open(
         storage: Arc<dyn Storage>,
         timeline: &Path,
         system_id: u64,
+        maker: u32,
         file_pages: u32,
     ) -> Result<(ImageLog, Vec<KeptImage>), StorageError> {
         let dir = timeline.join(IMAGES);
@@ -115,6 +118,7 @@ impl ImageLog {
             storage,
             dir,
             system_id,
+            maker,
             file_pages: file_pages.max(1),
             places: RwLock::default(),
             open_files: RwLock::default(),
@@ -125,6 +129,7 @@ impl ImageLog {
         for number in log.file_numbers()? {
             match log.find(number) {
                 Ok(found) => log.adopt(found, &mut images)?,
+                Err(ImageLogError::Maker(_)) => log.remove(number)?,
                 Err(error) => log.set_aside(number, &error)?,
             }
         }
@@ -168,7 +173,11 @@ impl ImageLog {
             return Ok(Found { number, salt: new_salt(), file, names: Vec::new(), complete: false });
         }
         read_exact_at(&*file, &mut start, 0).context("read", &path)?;
-        let salt = parse_header(&start, self.system_id, number).map_err(|source| format(0, source))?;
+        let header = FileHeader::parse(&start, self.system_id, number).map_err(|source| format(0, source))?;
+        let salt = header.salt;
+        if header.maker != self.maker {
+            return Err(ImageLogError::Maker(header.maker));
+        }
         if length >= (HEADER + TRAILER) as u64 {
             let mut trailer = [0; TRAILER];
             read_exact_at(&*file, &mut trailer, length - TRAILER as u64).context("read", &path)?;
@@ -224,6 +233,14 @@ impl ImageLog {
             writer.last = Some(Last { number, salt, file, names });
         }
         Ok(())
+    }
+
+    /// Removes a file whose pages would be made in another way today.
+    fn remove(&self, number: u32) -> Result<(), StorageError> {
+        let path = self.path(number);
+        tracing::info!(path = %path.display(), "this file of page images was made by an older redo: it is removed, and the images are made again");
+        self.storage.remove(&path).context("remove", &path)?;
+        self.storage.sync_dir(&self.dir).context("sync", &self.dir)
     }
 
     /// Gives a file that is not used another name, so that it is not believed later either.
@@ -309,7 +326,9 @@ impl ImageLog {
         let last = writer.last.as_ref().expect("there is one now");
         if last.names.is_empty() {
             let path = self.path(last.number);
-            write_all_at(&*last.file, &header(self.system_id, last.number, last.salt), 0).context("write", &path)?;
+            let (system_id, maker) = (self.system_id, self.maker);
+            let header = FileHeader { system_id, number: last.number, salt: last.salt, maker };
+            write_all_at(&*last.file, &header.to_bytes(), 0).context("write", &path)?;
             // Before there is any image, so that the salt is never one that the file's blocks had before.
             durable(&mut writer.stopped, last.file.sync().context("sync", &path))?;
         }

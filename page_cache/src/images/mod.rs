@@ -14,7 +14,8 @@
 //!            16  8  system identifier of the cluster
 //!            24  4  the file's number
 //!            28  8  salt: a random number, the file's own
-//!            36 24  zeros
+//!            36  4  who made the images: see below
+//!            40 20  zeros
 //!            60  4  CRC-32C of the 60 bytes before it
 //! 64        entries of 8224 bytes:
 //!                  20 the page's key, as in an image layer; 8 LSN; 4 CRC-32C over the salt, both and the page; 8192 the page
@@ -31,6 +32,8 @@
 //!
 //! **The salt**, which is durable before the first entry is written, is there because entries are believed that never were: after a power loss some file systems give a file that was
 //! written last what its blocks held before, and that can be entries of a file that was removed, of this number even. Their LSNs may be those of other WAL.
+//!
+//! **The maker** is a number that changes when the same records come to make another page: when something in redo is put right. Files of another one are removed.
 
 mod format;
 mod log;

@@ -12,7 +12,7 @@ use crate::wal::{DIR, Record, Wal, append_rest, attach, info, open_with, rel};
 const FILE_PAGES: u32 = 4;
 
 fn options() -> Options {
-    Options { window_bytes: 0, image_percent: 10_000, image_file_pages: FILE_PAGES }
+    Options { window_bytes: 0, image_percent: 10_000, image_maker: 3, image_file_pages: FILE_PAGES }
 }
 
 fn key(block: u32) -> PageKey {
@@ -458,6 +458,25 @@ fn an_image_that_changes_while_it_is_in_use_is_replaced_by_its_records() {
     }
     assert!(lab.cache.status().damaged_images > 1);
     lab.check(last);
+}
+
+/// What redo made wrong does not outlive the redo that is put right.
+#[test]
+fn images_of_another_maker_are_removed() {
+    let mut lab = filled(12);
+    let last = lab.open_again(lab.disk.copy());
+    assert!(lab.image_files().len() > 3);
+    lab.cache = open_with(&lab.disk, Options { image_maker: 4, ..options() });
+    assert!(lab.image_files().is_empty());
+    (0..lab.records.len()).for_each(|at| lab.take_up(at));
+    lab.use_images();
+    assert_eq!((lab.check(last), lab.cache.status().images), (0, 0));
+    lab.keep(&[0, 1]).unwrap();
+    assert!(lab.check(last) > 0);
+    // The one before finds none of its own either.
+    lab.open_again(lab.disk.copy());
+    lab.use_images();
+    assert_eq!(lab.check(last), 0);
 }
 
 /// Who reads one page does not try all that cannot be read, one after the other.
