@@ -310,7 +310,7 @@ mod tests {
             ("wal_window_mib = 17592186044416", "wal_window_mib"),
             ("page_cache_mib = 17592186044416", "page_cache_mib"),
             ("image_percent = 10001", "image_percent"),
-            ("image_percent = -1", "image_percent"),
+            ("image_percent = -1", "-1"),
             ("[redo]\nengine = 'fast'", "fast"),
             ("[redo]\npg_bin = { 14 = '/pg/bin' }", "14"),
             ("[redo]\nuser = 'no such user'", "no such user"),
