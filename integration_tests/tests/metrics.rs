@@ -16,9 +16,9 @@ use rustix::process::{Pid, Signal, kill_process};
 /// Pages that are read of the table, all of which have records after their images.
 const PAGES: u32 = 40;
 
-/// A lab with an HTTP port, and with PostgreSQL's processes for redo. No page is kept, so that each read is made by redo.
+/// A lab with an HTTP port, and with PostgreSQL's processes for redo. No page is kept, so that each read is made by redo, and no image is made, which redo would do as well.
 fn start(dir: &Path) -> Result<Lab> {
-    start_with(dir, "page_cache_mib = 0")
+    start_with(dir, "page_cache_mib = 0\nimage_percent = 0")
 }
 
 fn start_with(dir: &Path, settings: &str) -> Result<Lab> {
@@ -217,7 +217,7 @@ fn lag(lab: &mut Lab) -> Result<()> {
 #[test]
 fn pages_that_are_kept_are_counted() {
     in_scratch("kept", |dir| {
-        let lab = start_with(dir, "page_cache_mib = 4")?;
+        let lab = start_with(dir, "page_cache_mib = 4\nimage_percent = 0")?;
         let (rel, lsn) = work(&lab)?;
         let mut pages = lab.pages()?;
         let counts = || -> Result<_> {
